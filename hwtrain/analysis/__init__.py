@@ -1,0 +1,1 @@
+"""Looking at devices and runs."""

@@ -1,0 +1,60 @@
+"""Training from Python: what the command does, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hwtrain.config import TrainConfig, make_config
+from hwtrain.errors import HwtrainWarning
+from hwtrain.net import Net, from_torch
+from hwtrain.training.loop import run
+from hwtrain.training.metrics import Result
+
+
+def train(
+    net: str | Net | nn.Module | None = None,
+    *,
+    data: Any = "digits",
+    out: str | Path | None = None,
+    workers: int = 1,
+    **settings: Any,
+) -> Result:
+    """Train a net on a device beside its controls, as ``hwtrain train`` does.
+
+    Args:
+        net: widths such as ``"64-32-10"``, a ``hwtrain.Net``, or a ``torch.nn.Sequential`` whose
+            present weights are the first ones. None: one hidden layer that fits the data.
+        data: the name or path of a data set, a torch ``Dataset`` of (x, label), a pair (train,
+            test) of them, or arrays ``(x, y)`` or ``(x, y, x_test, y_test)``.
+        out: folder for checkpoints and figures; None keeps everything in memory.
+        workers: processes. The result is the same for any number.
+        settings: any key of the configuration: ``rule``, ``device``, ``update``, ``epochs`` ...
+
+    Raises HwtrainError for bad input. What looks wrong with a result comes as HwtrainWarning.
+
+    >>> result = train("64-8-10", device="ideal-envm", epochs=1, seeds=1)
+    >>> result.accuracy > result.shallow_accuracy
+    True
+    """
+    named = data if isinstance(data, str) else None
+    values: dict[str, Any] = dict(settings)
+    if isinstance(net, str):
+        values["net"] = net
+    if named is not None:
+        values["data"] = named
+    config: TrainConfig = make_config(**values)
+    built = from_torch(net) if isinstance(net, nn.Module) else net
+    result = run(
+        config,
+        net=built if isinstance(built, Net) else None,
+        data=None if named is not None else data,
+        out=None if out is None else Path(out),
+        workers=workers,
+    )
+    for line in result.warnings:
+        warnings.warn(line, HwtrainWarning, stacklevel=2)
+    return result

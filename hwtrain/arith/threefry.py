@@ -1,0 +1,138 @@
+"""Counter-based random numbers: Threefry-2x32 with 20 rounds, and how hwtrain addresses it.
+
+A number is a function of where it is used, never of when it was drawn, so thread counts, chunk
+sizes, kills and resumes cannot change it.
+
+The block function is that of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
+1, 2, 3", SC 2011. Key 0 and counter 0 give 6b200159 99ba4efe.
+
+Addressing, the one place where it is decided (``T(key, counter)`` is the block function)::
+
+    stream = T((seed_low, seed_high), (purpose, layer))     one per purpose and layer
+    point  = T(stream, (step, sample << 8 | pass))          one per draw
+    words  = T(point, (element, 0))                         one pair of words per element
+
+``step`` has 32 bits, ``sample`` (the index in the batch, or the pair of an outer product) 24 and
+``pass`` (a running number inside one sample) 8. A uniform uses the upper 24 bits of the first word;
+a normal uses both words (Box-Muller).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = tuple[int, int]
+
+_MASK = 0xFFFFFFFF
+_PARITY = 0x1BD11BDA
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+class Purpose(IntEnum):
+    """What a stream is for; evaluation is its own purpose, so that looking changes nothing."""
+
+    INIT = 1
+    SHUFFLE = 2
+    VARIATION = 3
+    FAULTS = 4
+    READ = 5
+    READ_T = 6
+    UPDATE = 7
+    PULSE = 8
+    PERTURB = 9
+    EVAL_READ = 10
+
+
+def threefry(key: Words, counter: Words) -> Words:
+    """One block in plain integers: the reference that the vector form is held against."""
+    keys = (key[0], key[1], _PARITY ^ key[0] ^ key[1])
+    x0, x1 = (counter[0] + keys[0]) & _MASK, (counter[1] + keys[1]) & _MASK
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 = (x0 + x1) & _MASK
+            x1 = ((x1 << rotation | x1 >> (32 - rotation)) & _MASK) ^ x0
+        x0 = (x0 + keys[(group + 1) % 3]) & _MASK
+        x1 = (x1 + keys[(group + 2) % 3] + group + 1) & _MASK
+    return x0, x1
+
+
+def threefry_words(key: Words, elements: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """``threefry(key, (element, 0))`` for many elements at once."""
+    keys = (key[0], key[1], _PARITY ^ key[0] ^ key[1])
+    x0 = elements + np.uint32(keys[0])
+    x1 = np.full_like(x0, keys[1])
+    high = np.empty_like(x0)
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 += x1
+            np.left_shift(x1, rotation, out=high)
+            np.right_shift(x1, 32 - rotation, out=x1)
+            x1 |= high
+            x1 ^= x0
+        x0 += np.uint32(keys[(group + 1) % 3])
+        x1 += np.uint32((keys[(group + 2) % 3] + group + 1) & _MASK)
+    return x0, x1
+
+
+@dataclass(frozen=True)
+class Point:
+    """One draw: every element of it has its own number."""
+
+    key: Words
+
+    def uniform(self, elements: NDArray[np.uint32] | int) -> NDArray[np.float32]:
+        """Uniform in [0, 1) with 24 bits, one per element index (or for the first n elements)."""
+        words, _ = threefry_words(self.key, _indices(elements))
+        return _unit(words)
+
+    def normal(self, elements: NDArray[np.uint32] | int) -> NDArray[np.float32]:
+        """Standard normal by Box-Muller; the largest magnitude possible is 5.77."""
+        first, second = threefry_words(self.key, _indices(elements))
+        radius = np.sqrt(np.float32(-2.0) * np.log(_unit(first) + np.float32(2.0**-24)))
+        normal: NDArray[np.float32] = radius * np.cos(np.float32(2.0 * np.pi) * _unit(second))
+        return normal
+
+    def permutation(self, n: int) -> NDArray[np.int64]:
+        """A permutation of ``range(n)``: the order of n 64-bit draws."""
+        first, second = threefry_words(self.key, _indices(n))
+        draws = first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64)
+        return np.argsort(draws, kind="stable")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """All draws of one purpose in one layer."""
+
+    key: Words
+
+    def at(self, step: int, sample: int = 0, pass_: int = 0) -> Point:
+        """The draw at a place in training; see the addressing above for the widths."""
+        if not (0 <= step < 1 << 32 and 0 <= sample < 1 << 24 and 0 <= pass_ < 1 << 8):
+            raise OverflowError(f"no random address for step {step}, sample {sample}, pass {pass_}")
+        return Point(threefry(self.key, (step, sample << 8 | pass_)))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Every stream of one trial."""
+
+    seed: int
+
+    def stream(self, purpose: Purpose, layer: int = 0) -> Stream:
+        """The stream of a purpose in a layer (arrays are numbered in the order of the net)."""
+        key = (self.seed & _MASK, self.seed >> 32 & _MASK)
+        return Stream(threefry(key, (int(purpose), layer)))
+
+
+def _indices(elements: NDArray[np.uint32] | int) -> NDArray[np.uint32]:
+    if isinstance(elements, int):
+        return np.arange(elements, dtype=np.uint32)
+    return elements
+
+
+def _unit(words: NDArray[np.uint32]) -> NDArray[np.float32]:
+    return (words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)

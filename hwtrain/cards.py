@@ -1,0 +1,331 @@
+"""Device cards: a TOML file that describes a device, strictly read.
+
+A card says ``schema = 1`` and its ``kind``; every key carries its unit in its name, its meaning and
+how one measures it (``hwtrain devices show CARD`` prints them). What a card leaves out is unknown
+or ideal as its meaning says; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from hwtrain.errors import CardError, UnknownNameError, nearest
+from hwtrain.registry import lookup, names
+from hwtrain.shipped import shipped
+from hwtrain.strict_toml import Strict, explain, read_toml, validate
+
+SCHEMA = 1
+
+
+def _fraction(value: float) -> float:
+    if not 0 <= value <= 1:
+        hint = f": write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
+        raise ValueError(f"must be a fraction between 0 and 1{hint}")
+    return value
+
+
+Fraction = Annotated[float, AfterValidator(_fraction)]
+
+
+def _known(kind: str, name: str) -> str:
+    if name not in (known := names(kind)):
+        raise ValueError(f"no {kind[:-1]} is called {name!r}: {nearest(name, known)}")
+    return name
+
+
+def _cell(name: str) -> str:
+    return _known("cells", name)
+
+
+def key(meaning: str, measured: str, **rules: Any) -> Any:
+    """A card key: its meaning, and how one measures it. Without ``default=`` it must be given."""
+    return Field(description=meaning, json_schema_extra={"measured": measured}, **rules)
+
+
+class Identity(Strict):
+    """What the device is."""
+
+    title: str = key("name of the device as its paper gives it", "read it", min_length=1)
+    technology: str = key("what stores the conductance", "read it", min_length=1)
+
+
+class Provenance(Strict):
+    """Where the numbers come from."""
+
+    kind: Literal["published-parameters", "fit", "measured-table", "synthetic"] = key(
+        "how the numbers came to be", "know it"
+    )
+    citation: str = key("the work to cite", "read it", min_length=1)
+    location: str = key("table, figure or file with the numbers", "read it", min_length=1)
+    licence: str = key("licence of the data", "read it", min_length=1)
+    verified: bool = key("whether the numbers were read in the source itself", "look them up")
+
+
+class Range(Strict):
+    """Between which conductances the device moves."""
+
+    g_min_S: float = key("lowest conductance", "mean of the fully depressed state", gt=0)
+    g_max_S: float = key("highest conductance", "mean of the fully potentiated state", gt=0)
+    g_min_dtod: Fraction = key(
+        "sd of the lower end from device to device, share of the range",
+        "sd over >= 20 devices",
+        default=0.0,
+    )
+    g_max_dtod: Fraction = key(
+        "sd of the upper end from device to device, share of the range",
+        "sd over >= 20 devices",
+        default=0.0,
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.g_min_S >= self.g_max_S:
+            raise ValueError(
+                f"g_min_S = {self.g_min_S:g} is not below g_max_S = {self.g_max_S:g}: exchange them"
+            )
+        return self
+
+
+class Variation(Strict):
+    """How pulses and devices scatter, in either published convention."""
+
+    c2c_rel_range: Fraction = key(
+        "sd added by one pulse, share of the range; n pulses add sqrt(n) times that (NeuroSim)",
+        "residual sd of a measured response about its fit",
+        default=0.0,
+    )
+    c2c_rel_step: float = key(
+        "sd of one pulse, share of the mid-range step (aihwkit's dw_min_std)",
+        "sd of the step at mid-range over its mean",
+        default=0.0,
+        ge=0,
+    )
+    c2c_kind: Literal["add", "mult"] = key(
+        "whether c2c_rel_step scatters the mid-range step (add) or the step taken there (mult)",
+        "compare the scatter at both ends of the range",
+        default="add",
+    )
+    step_dtod: Fraction = key(
+        "sd of the step from device to device, share of the mean step",
+        "sd of the mean step over >= 20 devices",
+        default=0.0,
+    )
+    step_dist: Literal["normal", "lognormal"] = key(
+        "distribution of step_dtod", "histogram over devices", default="normal"
+    )
+    bias_dtod: Fraction = key(
+        "sd of the up-down imbalance; it shrinks the weaker direction only (aihwkit's up_down_dtod)",
+        "sd of 1 - step_down/step_up over devices",
+        default=0.0,
+    )
+    label_dtod: float = key(
+        "sd of the nonlinearity label from device to device, in labels (NeuroSim)",
+        "fit a label for each of >= 20 devices",
+        default=0.0,
+        ge=0,
+        le=5,
+    )
+
+
+class Read(Strict):
+    """What a read adds; a converter that is left out is ideal."""
+
+    noise_rel: Fraction = key(
+        "sd of one read, share of the conductance", "read one state 1000 times", default=0.0
+    )
+    v_read_V: float | None = key("read voltage for a full-scale input", "set it", default=None, gt=0)
+    dac_bits: int | None = key("bits of the input converter", "set it", default=None, ge=2, le=16)
+    adc_bits: int | None = key("bits of the output converter", "set it", default=None, ge=2, le=16)
+    adc_range_cells: float = key(
+        "full scale of the output converter in currents of one fully switched cell",
+        "set it",
+        default=12.0,
+        gt=0,
+    )
+    adc_range_A: float | None = key(
+        "full scale as a fixed current, instead of adc_range_cells; needs v_read_V",
+        "set it",
+        default=None,
+        gt=0,
+    )
+
+    @model_validator(mode="after")
+    def _range_needs_voltage(self) -> Self:
+        if self.adc_range_A is not None and self.v_read_V is None:
+            raise ValueError("adc_range_A is a current and needs v_read_V: add v_read_V")
+        return self
+
+
+class Faults(Strict):
+    """Shares of cells that never move."""
+
+    stuck_on: Fraction = key("share of cells stuck at g_max", "count them", default=0.0)
+    stuck_off: Fraction = key("share of cells stuck at g_min", "count them", default=0.0)
+    stuck_random: Fraction = key("share of cells stuck anywhere", "count them", default=0.0)
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        total = self.stuck_on + self.stuck_off + self.stuck_random
+        if total > 1:
+            raise ValueError(f"the stuck shares add up to {total:g}, which is more than all cells")
+        return self
+
+
+class Pulse(Strict):
+    """What a programming pulse costs; a device without these numbers has no energy or time."""
+
+    v_up_V: float | None = key("amplitude of an LTP pulse", "set it", default=None)
+    t_up_s: float | None = key("width of an LTP pulse", "set it", default=None, gt=0)
+    v_down_V: float | None = key("amplitude of an LTD pulse", "set it", default=None)
+    t_down_s: float | None = key("width of an LTD pulse", "set it", default=None, gt=0)
+    energy_J: float | None = key(
+        "energy of one pulse, where it was measured; else it is V^2 G t at mid-range",
+        "integrate V I over the pulse",
+        default=None,
+        gt=0,
+    )
+    endurance: float | None = key("pulses that a cell survives", "cycle to failure", default=None, gt=0)
+
+
+class CellChoice(Strict):
+    """The cell that suits the device; ``--cell`` and ``--refresh`` override it."""
+
+    kind: Annotated[str, AfterValidator(_cell)] = key(
+        "how conductances make a weight", "choose it", default="unidirectional-ltp"
+    )
+    refresh: Literal["threshold", "periodic", "full-init", "none"] = key(
+        "when a unidirectional pair is reset and rewritten", "choose it", default="threshold"
+    )
+
+
+class Expect(Strict):
+    """Published figures that the tests hold against the card."""
+
+    on_off: float | None = key("published on/off ratio", "read it", default=None, gt=1)
+    r_on_ohm: float | None = key("published on-resistance", "read it", default=None, gt=0)
+    accuracy: Fraction | None = key(
+        "published online-learning accuracy on NeuroSim's 400-100-10 task", "read it", default=None
+    )
+
+
+class SynapseCard(Strict):
+    """An electronic synapse: conductance between two ends, moved by identical pulses."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of the card format")
+    kind: Literal["synapse"] = Field(description="what the card describes")
+    device: Identity
+    provenance: Provenance
+    range: Range
+    response: dict[str, Any] = Field(description="the conductance law and its parameters")
+    variation: Variation = Variation()
+    read: Read = Read()
+    faults: Faults = Faults()
+    pulse: Pulse = Pulse()
+    cell: CellChoice = CellChoice()
+    expect: Expect = Expect()
+
+    @model_validator(mode="after")
+    def _law(self) -> Self:
+        self.law()
+        return self
+
+    def law(self) -> Any:
+        """The conductance law with this card's parameters."""
+        values = dict(self.response)
+        name = values.pop("law", None)
+        if not isinstance(name, str):
+            raise ValueError("response.law is missing: name a conductance law")
+        _known("laws", name)
+        law = lookup("laws", name)
+        try:
+            return law(law.Params.model_validate(values))
+        except ValidationError as problems:
+            said = explain(law.Params, problems, where=f"response of law {name}", text="")
+            raise ValueError(said) from None
+
+
+class IdealCard(Strict):
+    """Weights as plain numbers: the software baseline."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of the card format")
+    kind: Literal["ideal"] = Field(description="what the card describes")
+    device: Identity
+    provenance: Provenance
+    dtype: Literal["float32", "float64"] = Field(
+        default="float32", description="format of weights and signals"
+    )
+
+
+Card = SynapseCard | IdealCard
+_KINDS: dict[str, type[SynapseCard] | type[IdealCard]] = {
+    "synapse": SynapseCard,
+    "ideal": IdealCard,
+}
+
+
+def card_files() -> dict[str, Path]:
+    """Id to file, for every card that ships or that an entry point's folder brings."""
+    folders = [shipped("devices")]
+    folders += [Path(str(point.load())) for point in entry_points(group="hwtrain.cards")]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.toml"))]
+    return {file.stem: file for file in files}
+
+
+def cards() -> Iterator[tuple[str, Card]]:
+    """Every card; a broken one is an error that names its file, never left out."""
+    for name, file in card_files().items():
+        yield name, read_card(file)
+
+
+def card(name: str) -> Card:
+    """The card with this id, or at this path."""
+    files = card_files()
+    if name in files:
+        return read_card(files[name])
+    if name.endswith(".toml") or "/" in name or "\\" in name:
+        return read_card(Path(name))
+    raise UnknownNameError(
+        f"no device card is called {name!r}: {nearest(name, files)}; or give the path of a .toml file"
+    )
+
+
+def card_id(name: str) -> str:
+    """The id of a card given by id or by path."""
+    return Path(name).stem if name.endswith(".toml") else name
+
+
+def read_card(file: Path) -> Card:
+    """A card from its file."""
+    values, text = read_toml(file, CardError)
+    kind = values.get("kind")
+    if kind not in _KINDS:
+        choice = nearest(str(kind), _KINDS)
+        raise CardError(f"{file}: kind = {kind!r} is no kind of card: {choice}")
+    schema = values.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise CardError(
+            f"{file}: schema = {schema} is newer than this hwtrain reads ({SCHEMA}): update hwtrain"
+        )
+    return validate(_KINDS[kind], values, where=str(file), text=text, error=CardError)
+
+
+def check_expectations(name: str, card: Card) -> None:
+    """Hold a card to the published figures it carries; CardError for one that is off by over 2 %."""
+    if not isinstance(card, SynapseCard):
+        return
+    found = {
+        "on_off": card.range.g_max_S / card.range.g_min_S,
+        "r_on_ohm": 1 / card.range.g_max_S,
+    }
+    for key_, value in found.items():
+        published = getattr(card.expect, key_)
+        if published is not None and abs(value / published - 1) > 0.02:
+            raise CardError(
+                f"{name}: range gives {key_} = {value:.4g} and expect.{key_} is {published:.4g}: "
+                "one of them is mistyped"
+            )

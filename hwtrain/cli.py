@@ -1,0 +1,208 @@
+"""The command line: verbs and their flags, no logic.
+
+The flags of ``train`` are the keys of ``TrainConfig``, so that no setting is written twice. Values
+stay text until the settings are validated as one, which is how a flag, a file and Python get the
+same one-line errors. Nothing heavy is imported before a verb is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hwtrain.errors import ConfigError, HwtrainError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises ConfigError, names the nearest flag, and takes no abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """One line instead of a usage page."""
+        raise ConfigError(f"{self.prog}: {message}: see {self.prog} --help")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As usual; an unknown flag is answered with the nearest one."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise ConfigError(f"unknown argument {unknown[0]}: {nearest(unknown[0], found.flags)}")
+        return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 done, 1 the run failed, 2 bad input, 130 stopped and resumable."""
+    try:
+        found = parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = found.command
+        return command(found)
+    except HwtrainError as problem:
+        print(f"hwtrain: {problem}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        sys.stderr.close()
+        return 1
+
+
+def parser() -> Parser:
+    """Every verb with its flags."""
+    top = Parser(prog="hwtrain", description="Hardware-aware training emulator for edge devices.")
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+    _train_flags(_verb(verbs, "train", _train, "train a net on a device, beside software controls"))
+
+    devices = _verb(verbs, "devices", None, "the device cards").add_subparsers(required=True, metavar="VERB")
+    one = _verb(devices, "list", _devices_list, "every card in a line")
+    _flag(one, "--json", action="store_true", help="one JSON object a card")
+    one = _verb(devices, "show", _devices_show, "every key of a card, its unit and how to measure it")
+    one.add_argument("card", help="card id or file")
+    one = _verb(devices, "check", _devices_check, "validate cards and hold them to what was published")
+    one.add_argument("card", nargs="+", help="card ids or files")
+    one = _verb(devices, "trace", _devices_trace, "the response to a train of pulses, as CSV")
+    one.add_argument("card", help="card id or file")
+    _flag(one, "--up", type=int, default=300, help="LTP pulses (300)")
+    _flag(one, "--down", type=int, default=300, help="LTD pulses after them (300)")
+    _flag(one, "--start", type=float, default=0.0, help="first weight, -1 (g_min) to 1 (g_max) (0)")
+    _flag(one, "--noise-free", action="store_true", help="the typical device, without scatter")
+    _flag(one, "--seed", type=int, default=0, help="which device and scatter (0)")
+
+    rules = _verb(verbs, "rules", None, "the training rules").add_subparsers(required=True, metavar="VERB")
+    _verb(rules, "list", _rules_list, "every rule in a line")
+    _verb(rules, "matrix", _rules_matrix, "which rule runs on which device, from their ports")
+
+    one = _verb(verbs, "report", _report, "write the report of a run anew")
+    one.add_argument("run", type=Path, help="run folder")
+    _verb(verbs, "doctor", _doctor, "what this machine offers")
+    return top
+
+
+def _verb(verbs: Any, name: str, command: Callable[..., int] | None, text: str) -> Parser:
+    made: Parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    if command is not None:
+        made.set_defaults(command=command, flags=["--help"])
+    return made
+
+
+def _flag(parser: Parser, name: str, **options: Any) -> None:
+    parser.add_argument(name, **options)
+    parser.get_default("flags").append(name)
+
+
+def _train_flags(parser: Parser) -> None:
+    from hwtrain.config import TrainConfig, flag_help
+
+    parser.add_argument("config", nargs="?", type=Path, help="TOML file with any of these settings")
+    for name, field in TrainConfig.model_fields.items():
+        flag, text = f"--{name.replace('_', '-')}", flag_help(name)
+        if field.annotation is bool:
+            _flag(parser, flag, dest=name, action="store_const", const="true", help=text)
+        else:
+            _flag(parser, flag, dest=name, metavar=text.split(" ", 1)[0], help=text.split(" ", 1)[1])
+    _flag(parser, "--out", type=Path, help="folder of the run (runs/<time>-<rule>-<device>)")
+    _flag(parser, "--resume", type=Path, metavar="RUN", help="go on with a run that was stopped")
+    _flag(parser, "--workers", type=int, help="processes (one a core)")
+    _flag(parser, "--json", action="store_true", help="JSON lines on stdout; the last is the result")
+
+
+def _train(found: argparse.Namespace) -> int:
+    from hwtrain.config import TrainConfig, make_config, read_config
+
+    given = {name: value for name in TrainConfig.model_fields if (value := getattr(found, name)) is not None}
+    if found.workers is not None and found.workers < 1:
+        raise ConfigError(f"workers = {found.workers}: at least 1")
+    if found.resume is not None:
+        if given or found.config or found.out:
+            raise ConfigError("--resume takes its settings from the run: leave the others out")
+        config = read_config(found.resume / "config.toml")
+    else:
+        config = read_config(found.config, **given) if found.config else make_config(**given)
+
+    from hwtrain.console import train
+
+    return train(config, found.out, found.resume, found.workers, as_json=found.json)
+
+
+def _devices_list(found: argparse.Namespace) -> int:
+    from hwtrain.cards import cards
+    from hwtrain.console import card_row, print_cards
+
+    rows = [card_row(name, card) for name, card in cards()]
+    if found.json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        print_cards(rows)
+    return 0
+
+
+def _devices_show(found: argparse.Namespace) -> int:
+    from hwtrain.cards import card
+    from hwtrain.console import print_card
+
+    print_card(found.card, card(found.card))
+    return 0
+
+
+def _devices_check(found: argparse.Namespace) -> int:
+    from hwtrain.cards import card, check_expectations
+
+    for name in found.card:
+        check_expectations(name, card(name))
+        print(f"{name}: ok")
+    return 0
+
+
+def _devices_trace(found: argparse.Namespace) -> int:
+    from hwtrain.cards import SynapseCard, card
+
+    device = card(found.card)
+    if not isinstance(device, SynapseCard):
+        raise ConfigError(
+            f"{found.card}: a card of kind {device.kind} has no pulse response: choose a synapse"
+        )
+    from hwtrain.analysis.trace import trace
+
+    points = trace(
+        device,
+        up=found.up,
+        down=found.down,
+        start=found.start,
+        noise_free=found.noise_free,
+        seed=found.seed,
+    )
+    print("pulse,direction,weight,conductance_S")
+    for point in points:
+        print(f"{point.pulse},{point.direction},{point.weight!r},{point.conductance_S!r}")
+    return 0
+
+
+def _rules_list(found: argparse.Namespace) -> int:
+    from hwtrain.console import print_rules
+
+    print_rules()
+    return 0
+
+
+def _rules_matrix(found: argparse.Namespace) -> int:
+    from hwtrain.console import print_matrix
+
+    print_matrix()
+    return 0
+
+
+def _report(found: argparse.Namespace) -> int:
+    from hwtrain.report import write_report
+
+    print(write_report(found.run))
+    return 0
+
+
+def _doctor(found: argparse.Namespace) -> int:
+    from hwtrain.console import print_doctor
+
+    print_doctor()
+    return 0

@@ -1,0 +1,149 @@
+"""The settings of a run: one typed model for the command line, the configuration file and Python."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from hwtrain.errors import ConfigError, nearest
+from hwtrain.registry import names
+from hwtrain.strict_toml import Strict, read_toml, validate
+
+SOFTWARE = "float32"
+"""The card of the software baseline."""
+
+
+def _registered(kind: str) -> AfterValidator:
+    def check(name: str | None) -> str | None:
+        if name is not None and name not in (known := names(kind)):
+            raise ValueError(f"no {kind[:-1]} is called {name!r}: {nearest(name, known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+Positive = Annotated[float, AfterValidator(_finite), Field(gt=0)]
+
+
+class TrainConfig(Strict):
+    """What to train, on what, and how."""
+
+    data: str = Field("digits", description="digits, fashion-mnist, or the path of IDX, npz or csv")
+    net: str | None = Field(
+        None, description="widths such as 784-128-10; default: one hidden layer that fits the data"
+    )
+    activation: Literal["relu", "tanh", "sigmoid"] = Field("tanh", description="between layers")
+    loss: Annotated[str, _registered("losses")] = Field("softmax-ce", description="loss")
+    device: str | dict[str, str] = Field(
+        "taox-tio2",
+        description="card id or file of the weights; or pattern=card,... by layer name",
+    )
+    rule: Annotated[str, _registered("rules")] = Field("backprop", description="training rule")
+    update: Annotated[str, _registered("updates")] = Field(
+        "sign-pulse", description="how a synapse turns a wanted change into pulses"
+    )
+    cell: Annotated[str | None, _registered("cells")] = Field(
+        None, description="how conductances make a weight; default: the card's advice"
+    )
+    refresh: Literal["threshold", "periodic", "full-init", "none"] | None = Field(
+        None, description="when unidirectional pairs are rewritten; default: the card's advice"
+    )
+    refresh_every: int = Field(
+        1000, ge=1, description="updates between refreshes, for periodic and full-init"
+    )
+    weight_range: Positive = Field(
+        4.0, description="largest weight of a synapse, in standard deviations of the first weights"
+    )
+    epochs: int = Field(5, ge=1, le=100_000, description="passes over the training set")
+    batch: int = Field(1, ge=1, description="samples a step; each is its own update, in order")
+    summed: bool = Field(False, description="write the sum of a batch as one update instead")
+    lr: Positive = Field(0.05, description="learning rate")
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.7, description="the learning rate is multiplied by this after each epoch"
+    )
+    baseline_lr: Positive | None = Field(
+        None, description="learning rate of the software controls; default: lr"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="momentum")
+    clip: Positive | None = Field(None, description="largest norm of an array's change; default: no limit")
+    seeds: int = Field(3, ge=1, le=1000, description="how many seeds")
+    seed: int = Field(0, ge=0, lt=1 << 63, description="the first seed")
+    evaluate: Literal["test", "validation"] = Field(
+        "test",
+        description="what accuracy is measured on; validation holds out a sixth of the training set",
+    )
+    engine: Literal["torch"] = Field("torch", description="what computes")
+    torch_device: str = Field("cpu", description="torch's device for the arithmetic")
+    checkpoint_every_s: Positive = Field(60.0, description="seconds between checkpoints")
+
+    def device_of(self, path: str) -> str:
+        """The card of the layer at ``path``."""
+        return device_of(self.device, path)
+
+
+def device_of(device: str | dict[str, str], path: str) -> str:
+    """The card of a layer: the device, or the first pattern of a map that fits the layer's name."""
+    from fnmatch import fnmatchcase
+
+    for pattern, card in device_map(device).items():
+        if fnmatchcase(path, pattern):
+            return card
+    raise ConfigError(f"device: no pattern fits layer {path}: add one, such as '*={SOFTWARE}'")
+
+
+def device_map(device: str | dict[str, str]) -> dict[str, str]:
+    """Pattern to card; a single card is the map ``*``."""
+    if isinstance(device, dict):
+        return device
+    if "=" not in device:
+        return {"*": device}
+    pairs = [part.partition("=") for part in device.split(",")]
+    if any(not pattern or not card for pattern, _, card in pairs):
+        raise ConfigError(f"device = {device!r}: write pattern=card,pattern=card")
+    return {pattern.strip(): card.strip() for pattern, _, card in pairs}
+
+
+def read_config(path: Path, **override: Any) -> TrainConfig:
+    """The settings in a TOML file, those given by name taking precedence."""
+    values, text = read_toml(path, ConfigError)
+    return validate(TrainConfig, values | override, where=str(path), text=text, error=ConfigError)
+
+
+def make_config(**values: Any) -> TrainConfig:
+    """Settings given by name."""
+    return validate(TrainConfig, values, where="settings", text="", error=ConfigError)
+
+
+def to_toml(config: TrainConfig) -> str:
+    """Every setting, resolved, as TOML; settings that are None are left out."""
+    plain, tables = [], []
+    for name, value in config.model_dump().items():
+        if isinstance(value, dict):
+            tables.append(f"\n[{name}]")
+            tables += [f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()]
+        elif value is not None:
+            plain.append(f"{name} = {json.dumps(value)}")
+    return "\n".join([*plain, *tables]) + "\n"
+
+
+def flag_help(name: str) -> str:
+    """A setting's value and meaning for ``--help``: a metavariable, then the text with its default."""
+    field = TrainConfig.model_fields[name]
+    shape = field.annotation
+    choices = [str(choice) for choice in getattr(shape, "__args__", ()) if isinstance(choice, str)]
+    registered = {"rule": "rules", "update": "updates", "cell": "cells", "loss": "losses"}
+    if name in registered:
+        choices = names(registered[name])
+    value = "{" + ",".join(choices) + "}" if choices else name.upper()
+    default = f" ({field.default})" if field.default is not None else ""
+    return f"{value} {field.description}{default}".replace("%", "%%")

@@ -1,0 +1,266 @@
+"""What the commands print: progress and tables for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hwtrain.cards import Card, SynapseCard, card_id
+from hwtrain.config import TrainConfig
+from hwtrain.errors import DataError
+from hwtrain.registry import lookup, names
+
+STOPPED = 130
+"""Exit code of a run that was asked to stop: the shell's own for Ctrl-C."""
+
+
+def train(
+    config: TrainConfig,
+    out: Path | None,
+    resume: Path | None,
+    workers: int | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Train, report, and print what came out."""
+    from hwtrain.report import write_report
+    from hwtrain.training.loop import run
+    from hwtrain.training.trial import Stopped, specs
+
+    folder = resume or out or default_folder(config)
+    planned = len(specs(config))
+    with _progress(planned) as progress:
+        try:
+            result = run(
+                config,
+                out=folder,
+                resume=resume is not None,
+                workers=workers or min(os.cpu_count() or 1, planned),
+                progress=progress,
+            )
+        except Stopped:
+            print(f"stopped: go on with: hwtrain train --resume {folder}", file=sys.stderr)
+            return STOPPED
+    page = write_report(folder)
+    if as_json:
+        for line in result.warnings:
+            print(json.dumps({"event": "warning", "message": line}))
+        print(json.dumps({"event": "result", **result.as_dict()}))
+        return 0
+    console = Console()
+    console.print(result_table(result.as_dict()))
+    for line in result.warnings:
+        console.print(f"[yellow]warning[/]: {line}", highlight=False)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def default_folder(config: TrainConfig) -> Path:
+    """runs/<time>-<rule>-<device>."""
+    device = config.device if isinstance(config.device, str) and "=" not in config.device else "mixed"
+    now = datetime.now(UTC).astimezone().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{now}-{config.rule}-{card_id(device)}"
+
+
+@contextmanager
+def _progress(trials: int) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar over all trials, on stderr; nothing where stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(f"{trials} trials", total=None)
+        samples: dict[str, int] = {}
+
+        def hear(name: str, done: int, total: int) -> None:
+            samples[name] = done
+            bar.update(task, total=trials * total, completed=sum(samples.values()), description=name)
+
+        yield hear
+
+
+def result_table(result: dict[str, Any]) -> Table:
+    """The device beside its controls."""
+    table = Table(
+        title=f"{result['device']} on {result['data']}: accuracy on {result['eval_name']}, "
+        f"{result['seeds']} seeds, {result['epochs']} epochs",
+        title_justify="left",
+    )
+    columns = ("", "accuracy %", "pulses", "clipped", "pulse energy", "pulse time", "endurance")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "" else "right")
+    table.add_row(
+        f"{result['rule']} on {result['device']}",
+        percent(result["accuracy"], result["accuracy_sd"]),
+        f"{result['pulses']:.3g}",
+        "-" if result["clipped_share"] is None else f"{result['clipped_share']:.1%}",
+        quantity(result["energy_J"], "J"),
+        quantity(result["pulse_time_s"], "s"),
+        "not on the card" if result["endurance_used"] is None else f"{result['endurance_used']:.1%}",
+    )
+    for label, key in (
+        ("software backprop", "baseline"),
+        ("shallow: hidden layers frozen", "shallow"),
+    ):
+        accuracy = percent(result[f"{key}_accuracy"], result[f"{key}_accuracy_sd"])
+        table.add_row(label, accuracy, *["-"] * 5)
+    return table
+
+
+def percent(mean: float, sd: float | None) -> str:
+    """An accuracy in percent, with its deviation over seeds if there is one."""
+    return f"{100 * mean:.2f}" + (f" ± {100 * sd:.2f}" if sd is not None else "")
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A value with an engineering prefix; what the card does not say is said to be missing."""
+    if value is None:
+        return "not on the card"
+    for factor, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def card_row(name: str, card: Card) -> dict[str, Any]:
+    """What ``devices list`` says of a card."""
+    row: dict[str, Any] = {
+        "id": name,
+        "kind": card.kind,
+        "title": card.device.title,
+        "technology": card.device.technology,
+        "verified": card.provenance.verified,
+        "citation": card.provenance.citation,
+        "licence": card.provenance.licence,
+    }
+    if isinstance(card, SynapseCard):
+        row |= {
+            "law": card.response["law"],
+            "levels_up": card.response.get("levels_up"),
+            "levels_down": card.response.get("levels_down"),
+            "label_up": card.response.get("label_up"),
+            "label_down": card.response.get("label_down"),
+            "on_off": round(card.range.g_max_S / card.range.g_min_S, 4),
+            "c2c_rel_range": card.variation.c2c_rel_range,
+            "cell": card.cell.kind,
+        }
+    return row
+
+
+def print_cards(rows: list[dict[str, Any]]) -> None:
+    """The cards as a table."""
+    table = Table()
+    shown = ("id", "technology", "law", "levels", "labels", "on/off", "c2c", "verified")
+    for column in shown:
+        table.add_column(column, justify="right" if column in ("on/off", "c2c") else "left")
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["technology"],
+            row.get("law", "-"),
+            _pair(row, "levels"),
+            _pair(row, "label"),
+            f"{row['on_off']:.3g}" if "on_off" in row else "-",
+            f"{row['c2c_rel_range']:.1%}" if "c2c_rel_range" in row else "-",
+            "yes" if row["verified"] else "no",
+        )
+    Console().print(table)
+
+
+def _pair(row: dict[str, Any], name: str) -> str:
+    up, down = row.get(f"{name}_up"), row.get(f"{name}_down")
+    return "-" if up is None else f"{up}/{down}"
+
+
+def print_card(name: str, card: Card) -> None:
+    """Every key of a card: value, meaning (its unit ends the key), and how one measures it."""
+    table = Table(title=name, title_justify="left")
+    for column in ("key", "value", "meaning", "measured by"):
+        table.add_column(column, overflow="fold")
+    parts: list[tuple[str, BaseModel]] = [("", card)]
+    if isinstance(card, SynapseCard):
+        parts.append(("response.", card.law().params))
+    for prefix, part in parts:
+        for row in _rows(part, prefix):
+            table.add_row(*row)
+    Console().print(table)
+
+
+def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield from _rows(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            yield f"{prefix}{name}.law", str(value["law"]), "the conductance law", "compare fits"
+        else:
+            extra = field.json_schema_extra
+            measured = str(extra["measured"]) if isinstance(extra, dict) else "set it"
+            shown = "not given" if value is None else str(value)
+            yield f"{prefix}{field.alias or name}", shown, field.description or "", measured
+
+
+def print_rules() -> None:
+    """Every rule with the first line of its module."""
+    table = Table()
+    table.add_column("rule")
+    table.add_column("what it does")
+    for name in names("rules"):
+        text = sys.modules[lookup("rules", name).__module__].__doc__ or ""
+        table.add_row(name, text.strip().splitlines()[0])
+    Console().print(table)
+
+
+def print_matrix() -> None:
+    """Rule by card: whether it runs, or the port that is missing; computed by binding."""
+    from hwtrain.analysis.matrix import matrix
+
+    found = matrix()
+    rules = names("rules")
+    table = Table()
+    table.add_column("device")
+    for rule in rules:
+        table.add_column(rule)
+    for device, row in found.items():
+        table.add_row(device, *(row[rule] for rule in rules))
+    Console().print(table)
+
+
+def print_doctor() -> None:
+    """Versions, processors, compilers and data sets that hwtrain would use here."""
+    import torch
+
+    from hwtrain.data import load
+
+    table = Table(show_header=False)
+    for name in ("hwtrain", "torch", "numpy", "pydantic", "safetensors", "matplotlib"):
+        table.add_row(name, version(name))
+    table.add_row("python", sys.version.split()[0])
+    table.add_row("processors", str(os.cpu_count()))
+    table.add_row("torch computes with", torch.backends.cpu.get_cpu_capability())
+    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    table.add_row("C compiler", compiler or "none: only native engines need one")
+    for data in ("digits", "fashion-mnist"):
+        try:
+            table.add_row(f"data {data}", f"{len(load(data).train_y)} training samples")
+        except DataError as problem:
+            table.add_row(f"data {data}", str(problem))
+    Console().print(table)

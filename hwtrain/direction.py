@@ -1,0 +1,123 @@
+"""Directions: lazy descriptions of a wanted weight change, and the transforms that they pass.
+
+A direction says what to add to an array's weights. It is made by a layer's ``wgrad``, scaled by a
+rule with -lr/batch, passed through transforms, and taken by the array's ``write`` port.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outer:
+    """n rank-one updates in order: add ``scale * d[k] x[k]^T`` for k = 0 .. n-1, in every group."""
+
+    x: Float[Tensor, "pairs groups in_"]
+    d: Float[Tensor, "pairs groups out"]
+    scale: float = 1.0
+
+    def scaled(self, factor: float) -> Outer:
+        """The same direction, ``factor`` times as far."""
+        return replace(self, scale=self.scale * factor)
+
+    def summed(self) -> Dense:
+        """The sum of all pairs as one dense update."""
+        return Dense(self.scale * torch.einsum("ngo,ngi->goi", self.d, self.x))
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Add ``change``, given weight by weight."""
+
+    change: Float[Tensor, "groups out in_"]
+
+    def scaled(self, factor: float) -> Dense:
+        """The same direction, ``factor`` times as far."""
+        return Dense(self.change * factor)
+
+    def summed(self) -> Dense:
+        """Itself."""
+        return self
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """Add ``c`` times the perturbation of this seed."""
+
+    seed: int
+    c: float
+
+    def scaled(self, factor: float) -> Seeded:
+        """The same direction, ``factor`` times as far."""
+        return replace(self, c=self.c * factor)
+
+
+Direction = Outer | Dense | Seeded
+
+
+class Transform(ABC):
+    """A step between a rule and the write port; it may keep a state for its array."""
+
+    @abstractmethod
+    def __call__(self, direction: Outer | Dense) -> Outer | Dense:
+        """The direction to write instead."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most keep nothing
+        """Undo of ``state``."""
+
+
+class Momentum(Transform):
+    """v <- momentum v + direction; writes v (torch.optim.SGD's momentum without dampening)."""
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = momentum
+        self.velocity: Tensor | None = None
+
+    def __call__(self, direction: Outer | Dense) -> Dense:
+        """The new velocity; n pairs count as one update, for a velocity is dense anyway."""
+        change = direction.summed().change
+        if self.velocity is None:
+            self.velocity = torch.zeros_like(change)
+        self.velocity = self.momentum * self.velocity + change
+        return Dense(self.velocity)
+
+    def state(self) -> dict[str, Tensor]:
+        """The velocity, once there is one."""
+        return {} if self.velocity is None else {"velocity": self.velocity}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo of ``state``."""
+        self.velocity = state.get("velocity")
+
+
+class Clip(Transform):
+    """Shortens a direction of which the Euclidean norm is above ``limit`` to that norm.
+
+    The norm is that of the summed change, so that n pairs and their sum are clipped alike.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def __call__(self, direction: Outer | Dense) -> Outer | Dense:
+        """The direction, no longer than the limit."""
+        norm = float(direction.summed().change.norm())
+        return direction.scaled(self.limit / norm) if norm > self.limit else direction
+
+
+class Sum(Transform):
+    """Writes the sum of all pairs as one dense update: what mini-batch hardware would apply."""
+
+    def __call__(self, direction: Outer | Dense) -> Dense:
+        """The sum."""
+        return direction.summed()

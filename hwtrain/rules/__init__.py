@@ -1,0 +1,1 @@
+"""Training rules, one file each: which signal reaches which layer."""

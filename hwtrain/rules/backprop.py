@@ -1,0 +1,55 @@
+"""Backpropagation: the error goes back through the transposed weights (Rumelhart et al., 1986)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hwtrain.net import Net
+from hwtrain.rules.base import Bound, Rule, tape_bytes
+
+
+class Backprop(Rule):
+    """d_l = (W^T d_{l+1}) phi'(z_l); the direction of layer l is d_l a_{l-1}^T."""
+
+    def needs(self, net: Net) -> dict[str, frozenset[str]]:
+        """read everywhere, write in the layers that learn, read_t in those behind the first of them."""
+        trained = net.trained()
+        first = trained.index(self.first(net))
+        ports = {}
+        for place, layer in enumerate(trained):
+            learns = {"write"} if place >= first else set()
+            passes_back = {"read_t"} if place > first else set()
+            ports[f"{layer}.weight"] = frozenset({"read", *learns, *passes_back})
+        return ports
+
+    def first(self, net: Net) -> str:
+        """Path of the first layer that learns."""
+        return net.trained()[0]
+
+    def work(self, net: Net) -> BackpropBound:
+        """Backpropagation from the loss to the first layer that learns."""
+        return BackpropBound(net, self.first(net))
+
+
+class BackpropBound(Bound):
+    """One forward pass, one backward pass, then the writes."""
+
+    def __init__(self, net: Net, first: str) -> None:
+        super().__init__(net)
+        self.first = first
+        self.arrays = dict(net.arrays())
+
+    def step(
+        self, x: Float[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
+    ) -> Float[Tensor, "batch"]:
+        """Descend the mean loss of the batch by lr."""
+        z, _, tapes = self.net.fw(x)
+        loss, tape = self.net.loss.fw(z, labels)
+        _, directions = self.net.backward(self.net.loss.igrad(tape), tapes, self.first)
+        for path, direction in directions.items():
+            self.arrays[path].write(direction.scaled(-lr / x.shape[0]))
+        ledger = self.arrays[f"{self.first}.weight"].trial.ledger
+        if ledger.clock.step == 0:
+            ledger.peak("net", "tape", bytes_held=tape_bytes((tapes, tape)))
+        return loss

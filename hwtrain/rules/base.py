@@ -1,0 +1,75 @@
+"""What a training rule is: it decides which signal reaches which layer, through ports alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hwtrain.net import Net
+from hwtrain.substrates.base import missing_port
+
+
+class Bound(ABC):
+    """A rule at work on a placed net."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+
+    @abstractmethod
+    def step(
+        self, x: Float[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
+    ) -> Float[Tensor, "batch"]:
+        """Learn from one batch; the loss of each sample as it was before."""
+
+    def predict(self, x: Float[Tensor, "batch *features"]) -> Float[Tensor, "batch classes"]:
+        """The net's outputs."""
+        return self.net.fw(x)[0]
+
+    def state(self) -> dict[str, Tensor]:
+        """What the rule itself keeps from step to step."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 - most keep nothing
+        """Undo of ``state``."""
+
+
+class Rule(ABC):
+    """A training rule, before it has a net."""
+
+    @abstractmethod
+    def needs(self, net: Net) -> dict[str, frozenset[str]]:
+        """The ports that it will use, by path of the array."""
+
+    @abstractmethod
+    def work(self, net: Net) -> Bound:
+        """The rule at work on a net that has the ports."""
+
+    def bind(self, net: Net) -> Bound:
+        """``work``, once every array has the ports; else IncompatibleRule before the first step."""
+        arrays = dict(net.arrays())
+        for path, ports in self.needs(net).items():
+            for port in sorted(ports - arrays[path].ports):
+                raise missing_port(arrays[path], port, type(self).__name__.lower())
+        return self.work(net)
+
+
+def tape_bytes(tape: Any) -> int:
+    """Bytes of the tensors in a tape, each counted once."""
+    held: dict[int, int] = {}
+
+    def walk(part: Any) -> None:
+        if isinstance(part, Tensor):
+            held[part.data_ptr()] = part.nbytes
+        elif isinstance(part, Mapping):
+            for inner in part.values():
+                walk(inner)
+        elif isinstance(part, tuple | list):
+            for inner in part:
+                walk(inner)
+
+    walk(tape)
+    return sum(held.values())

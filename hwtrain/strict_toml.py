@@ -1,0 +1,93 @@
+"""Reads TOML into pydantic models; whatever is wrong becomes one line with file, line, key, repair."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hwtrain.errors import HwtrainError, nearest
+
+_LARGEST = 1 << 20
+
+
+class Strict(BaseModel):
+    """Base of everything read from a file: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path, error: type[HwtrainError]) -> tuple[dict[str, Any], str]:
+    """The tables of a TOML file and its text."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise error(f"{path}: larger than {_LARGEST} bytes: this is not a file of settings")
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
+    except OSError as problem:
+        raise error(f"{path}: {problem.strerror}: check the path") from None
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: byte {problem.start} is not UTF-8: save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise error(f"{path}: not TOML: {problem}") from None
+
+
+def validate(
+    model: type[Model], values: dict[str, Any], *, where: str, text: str, error: type[HwtrainError]
+) -> Model:
+    """``model(**values)``, the first thing wrong told in one line."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as problems:
+        raise error(explain(model, problems, where=where, text=text)) from None
+
+
+def explain(model: type[BaseModel], problems: ValidationError, *, where: str, text: str) -> str:
+    """The first problem of a validation as ``file:line: key = value: what and how to mend it``."""
+    first = problems.errors()[0]
+    place = tuple(str(part) for part in first["loc"])
+    key = ".".join(place)
+    line = line_of(text, place)
+    start = f"{where}:{line}" if line else where
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, place[:-1])
+        return f"{start}: unknown key {key}: {nearest(place[-1], known)}"
+    if first["type"] == "missing":
+        return f"{start}: key {key} is missing: add it"
+    said = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    value = first["input"]
+    shown = f" = {value!r}" if key and not isinstance(value, dict) else ""
+    return f"{start}: {key}{shown}: {said}" if key else f"{start}: {said}"
+
+
+def line_of(text: str, place: tuple[str, ...]) -> int | None:
+    """The line where a key stands in TOML text: the key in its table, else the table's header."""
+    table: tuple[str, ...] = ()
+    header: int | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if found := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
+            table = tuple(part.strip(" \"'") for part in found[1].split("."))
+            if table == place[: len(table)]:
+                header = number
+        elif found := re.match(r"\s*([\w.-]+)\s*=", line):
+            full = (*table, *found[1].split("."))
+            if full == place[: len(full)]:
+                return number
+    return header
+
+
+def _known_keys(model: type[BaseModel], place: tuple[str, ...]) -> list[str]:
+    """The keys that a model accepts below ``place``."""
+    for part in place:
+        field = model.model_fields.get(part)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,1 @@
+"""Substrates, one file each: what weights live on, with all its imperfections."""

@@ -1,0 +1,199 @@
+"""What a substrate is, and the ports of the arrays that live on it.
+
+Ports speak weight units; whatever a substrate holds inside (conductances, codes) never leaves it.
+A public port counts in the ledger and hands over to the private method that a substrate writes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hwtrain.arith.threefry import Streams
+from hwtrain.cards import Card
+from hwtrain.direction import Dense, Direction, Outer, Transform
+from hwtrain.errors import IncompatibleRule
+from hwtrain.ledger import Ledger
+from hwtrain.registry import lookup
+
+PORTS = ("read", "read_t", "write", "perturb", "load", "peek")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How synapses are used; the same for every array of a net.
+
+    ``weight_range``: largest weight in units of the array's ``std``. ``None`` for cell and refresh
+    takes what the card advises.
+    """
+
+    update: str = "sign-pulse"
+    cell: str | None = None
+    refresh: str | None = None
+    refresh_every: int = 1000
+    weight_range: float = 4.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What all arrays of one trial share."""
+
+    streams: Streams
+    ledger: Ledger = field(default_factory=Ledger)
+    dtype: torch.dtype = torch.float32
+    torch_device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Shape of an array: ``in_`` in C order of (channel, kernel_h, kernel_w).
+
+    ``std`` is the usual standard deviation of its weights; a substrate with a limited range lays
+    the range about it. ``number`` is the array's place in the net, which addresses its randomness.
+    """
+
+    path: str
+    number: int
+    groups: int
+    out: int
+    in_: int
+    std: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(groups, out, in_)."""
+        return self.groups, self.out, self.in_
+
+
+class Array(ABC):
+    """Weights on a substrate.
+
+    Class attributes:
+        ports: the ports that it has.
+        takes: the kinds of direction that ``write`` takes.
+    """
+
+    ports: ClassVar[frozenset[str]]
+    takes: ClassVar[tuple[type, ...]] = (Outer, Dense)
+
+    def __init__(self, geometry: Geometry, trial: Trial) -> None:
+        self.geometry = geometry
+        self.trial = trial
+        self.transforms: list[Transform] = []
+
+    def read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
+        """W x by columns."""
+        self._count_macs("read", x.shape[0])
+        return self._read(x)
+
+    def read_t(self, d: Float[Tensor, "batch groups out"]) -> Float[Tensor, "batch groups in_"]:
+        """W^T d by rows."""
+        self._need("read_t")
+        self._count_macs("read_t", d.shape[0])
+        return self._read_t(d)
+
+    def write(self, direction: Direction) -> None:
+        """Pass the direction through the transforms and add it to the weights."""
+        self._need("write")
+        for transform in self.transforms:
+            if not isinstance(direction, Outer | Dense):
+                raise IncompatibleRule(
+                    f"layer {self.geometry.path}: momentum and clip take no "
+                    f"{type(direction).__name__} direction: leave them out"
+                )
+            direction = transform(direction)
+        if not isinstance(direction, self.takes):
+            raise IncompatibleRule(
+                f"layer {self.geometry.path}: port write takes no {type(direction).__name__} "
+                f"direction: use a rule that makes {' or '.join(t.__name__ for t in self.takes)}"
+            )
+        self.trial.ledger.add(self.geometry.path, "write", writes=1)
+        self._write(direction)
+
+    def perturb(self, seed: int, eps: float) -> None:
+        """Read ``W + eps z(seed)`` from now on, z standard normal; ``eps = 0`` undoes it exactly."""
+        self._need("perturb")
+        self.trial.ledger.add(self.geometry.path, "perturb", perturbs=1)
+        self._perturb(seed, eps)
+
+    def load(self, weights: Float[Tensor, "groups out in_"]) -> None:
+        """Write these weights as well as the substrate can, and count what it took."""
+        self.trial.ledger.add(self.geometry.path, "load", loads=1)
+        self._load(weights.to(dtype=self.trial.dtype, device=self.trial.torch_device))
+
+    @abstractmethod
+    def peek(self) -> Float[Tensor, "groups out in_"]:
+        """The weights as they are, for diagnostics only: no hardware can do this for free."""
+
+    def siemens(self) -> Float[Tensor, "cells"] | None:
+        """The conductances, for diagnostics only; None where there are none."""
+        return None
+
+    def wear(self) -> int:
+        """Pulses that the most used cell has taken."""
+        return 0
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep, without the transforms."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo of ``state``."""
+
+    @abstractmethod
+    def _read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]: ...
+
+    @abstractmethod
+    def _load(self, weights: Float[Tensor, "groups out in_"]) -> None: ...
+
+    def _read_t(self, d: Float[Tensor, "batch groups out"]) -> Float[Tensor, "batch groups in_"]:
+        raise NotImplementedError
+
+    def _write(self, direction: Direction) -> None:
+        raise NotImplementedError
+
+    def _perturb(self, seed: int, eps: float) -> None:
+        raise NotImplementedError
+
+    def _need(self, port: str) -> None:
+        if port not in self.ports:
+            raise missing_port(self, port, type(self).__name__)
+
+    def _count_macs(self, port: str, batch: int) -> None:
+        shape = self.geometry
+        macs = batch * shape.groups * shape.out * shape.in_
+        self.trial.ledger.add(shape.path, port, reads=batch, macs=macs)
+
+
+class Substrate(ABC):
+    """Makes arrays that live on one device card."""
+
+    def __init__(self, card: Card, options: Options) -> None:
+        self.card = card
+        self.options = options
+
+    @abstractmethod
+    def array(self, geometry: Geometry, trial: Trial) -> Array:
+        """An array of this shape, its weights not yet loaded."""
+
+
+def missing_port(array: Array, port: str, asker: str) -> IncompatibleRule:
+    """The error for a port that an array lacks."""
+    have = ", ".join(name for name in PORTS if name in array.ports)
+    return IncompatibleRule(
+        f"layer {array.geometry.path}: {asker} needs port {port}, which its substrate lacks "
+        f"(it has {have}): choose another rule, or another --device for this layer"
+    )
+
+
+def substrate_of(card: Card, options: Options) -> Substrate:
+    """The substrate that a card is for."""
+    kinds = {"ideal": "ideal", "synapse": "crossbar"}
+    made: Substrate = lookup("substrates", kinds[card.kind])(card, options)
+    return made

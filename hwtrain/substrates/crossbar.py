@@ -1,0 +1,196 @@
+"""A crossbar of electronic synapses: reads through converters and noise, writes by pulses."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hwtrain.arith.threefry import Point, Purpose
+from hwtrain.cards import SynapseCard
+from hwtrain.direction import Dense, Direction, Outer
+from hwtrain.kernels import convert, dense
+from hwtrain.registry import lookup
+from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
+from hwtrain.synapse.cells.base import Cell
+from hwtrain.synapse.conductances import Conductances
+from hwtrain.synapse.updates.base import Pulses, Update
+
+
+class CrossbarArray(Array):
+    """Weights as conductances; one array of lines a group.
+
+    The largest weight is ``w_max = weight_range * std``. Read noise is independent from cell to
+    cell, so a read needs one normal an output, of variance ``sum (noise G x)^2``: the same
+    distribution as one normal a cell.
+    """
+
+    ports = frozenset({"read", "read_t", "write", "load", "peek"})
+    takes = (Outer, Dense)
+
+    def __init__(self, card: SynapseCard, options: Options, geometry: Geometry, trial: Trial) -> None:
+        super().__init__(geometry, trial)
+        self.card = card
+        self.w_max = options.weight_range * geometry.std
+        cell: type[Cell] = lookup("cells", options.cell or card.cell.kind)
+        update: type[Update] = lookup("updates", options.update)
+        self.update = update()
+        self.cells = Conductances(
+            card,
+            (cell.branches, *geometry.shape),
+            trial.streams,
+            geometry.number,
+            trial.dtype,
+            trial.torch_device,
+        )
+        self.cell = cell(self.cells, options.refresh or card.cell.refresh, options.refresh_every)  # type: ignore[arg-type]
+        self.step = self.cell.step() * self.w_max
+        self._streams = {purpose: trial.streams.stream(purpose, geometry.number) for purpose in Purpose}
+        self._passes: tuple[object, int] = (None, 0)
+        self._unit = self._weight_of_cells()
+
+    def peek(self) -> Float[Tensor, "groups out in_"]:
+        """The weights that the conductances make."""
+        return self._unit * self.w_max
+
+    def siemens(self) -> Float[Tensor, "cells"]:
+        """The conductances, for diagnostics only."""
+        return self.cells.siemens()
+
+    def wear(self) -> int:
+        """Pulses that the most used cell has taken."""
+        return int(self.cells.wear.max())
+
+    def state(self) -> dict[str, Tensor]:
+        """Conductances, wear and the cell's own state."""
+        return {**self.cells.state(), **self.cell.state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo of ``state``."""
+        self.cells.restore(state)
+        self.cell.restore(state)
+        self._unit = self._weight_of_cells()
+
+    def _read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
+        return self._through_periphery(x, transposed=False)
+
+    def _read_t(self, d: Float[Tensor, "batch groups out"]) -> Float[Tensor, "batch groups in_"]:
+        return self._through_periphery(d, transposed=True)
+
+    def _write(self, direction: Direction) -> None:
+        clock = self.trial.ledger.clock
+        groups, out, in_ = self.geometry.shape
+        draws = self._streams[Purpose.UPDATE]
+        if isinstance(direction, Outer):
+            for pair in range(direction.x.shape[0]):
+                for group in range(groups):
+                    when = (clock.step, pair * groups + group)
+                    x, d = direction.x[pair, group], direction.d[pair, group]
+                    pulses = self.update.outer(x, d, direction.scale, self.step, draws, when)
+                    self._land(pulses, group * out * in_, when)
+        elif isinstance(direction, Dense):
+            for group in range(groups):
+                when = (clock.step, group)
+                pulses = self.update.dense(direction.change[group], self.step, draws, when)
+                self._land(pulses, group * out * in_, when)
+
+    def _land(self, pulses: Pulses, offset: int, when: tuple[int, int]) -> None:
+        passes = iter(range(256))
+
+        def draw() -> Point:
+            return self._streams[Purpose.PULSE].at(*when, next(passes))
+
+        index = pulses.index + offset
+        landed = self.cell.land(index, pulses.n, draw)
+        if landed.resets:
+            self._unit = self._weight_of_cells()
+        else:
+            g = self.cells.g.view(self.cell.branches, -1)[:, index]
+            self._unit.view(-1)[index] = self.cell.weight(g)
+        # A refresh works cell by cell: each reset and each rewriting pulse takes a slot of its own.
+        rewriting = landed.up + landed.down - int(pulses.n.abs().sum()) if landed.resets else 0
+        self.trial.ledger.add(
+            self.geometry.path,
+            "write",
+            pulses_up=landed.up,
+            pulses_down=landed.down,
+            clipped=landed.clipped,
+            resets=landed.resets,
+            slots=pulses.slots + landed.resets + rewriting,
+            randoms=pulses.randoms,
+        )
+
+    def _load(self, weights: Float[Tensor, "groups out in_"]) -> None:
+        unit = (weights / self.w_max).clamp(-1, 1)
+        pulses = self.cells.program(self.cell.place(unit).flatten())
+        self._unit = self._weight_of_cells()
+        self.trial.ledger.add(self.geometry.path, "load", pulses_up=int(pulses.sum()))
+
+    def _through_periphery(self, x: Tensor, *, transposed: bool) -> Tensor:
+        """DAC, the array with its read noise, ADC; scaled digitally to each vector's largest value."""
+        wires = self.card.read
+        multiply = dense.read_t if transposed else dense.read
+        if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
+            return multiply(self._unit, x) * self.w_max
+        largest = x.abs().amax(dim=(1, 2), keepdim=True)
+        largest = torch.where(largest == 0, torch.ones_like(largest), largest)
+        drive = x / largest
+        if wires.dac_bits is not None:
+            drive = convert.quantize(drive, 1.0, wires.dac_bits)
+        y = multiply(self._unit, drive)
+        if wires.noise_rel > 0:
+            y = y + self._noise(drive, transposed=transposed)
+        if wires.adc_bits is not None:
+            y = self._digitised(y, wires.adc_bits)
+        return y * largest * self.w_max
+
+    def _noise(self, drive: Tensor, *, transposed: bool) -> Tensor:
+        span = self.card.range
+        offset = span.g_min_S / (span.g_max_S - span.g_min_S)
+        squares = ((self.cells.g + offset) ** 2).view(self.cell.branches, *self.geometry.shape)
+        power = (dense.read_t if transposed else dense.read)(squares.sum(0), drive**2)
+        deviation = self.card.read.noise_rel * self.cell.slope * power.sqrt()
+        clock = self.trial.ledger.clock
+        evaluating = clock.phase == "eval"
+        purpose = Purpose.READ_T if transposed else Purpose.READ
+        stream = self._streams[Purpose.EVAL_READ if evaluating else purpose]
+        first = clock.sample * (power.numel() // power.shape[0]) if evaluating else 0
+        elements = torch.arange(first, first + power.numel()).numpy().astype("uint32")
+        normal = stream.at(clock.step, 0, self._next_pass()).normal(elements)
+        return deviation * torch.from_numpy(normal).view_as(power).to(power)
+
+    def _digitised(self, y: Tensor, bits: int) -> Tensor:
+        wires, span = self.card.read, self.card.range
+        full = wires.adc_range_cells
+        if wires.adc_range_A is not None and wires.v_read_V is not None:
+            full = wires.adc_range_A / (wires.v_read_V * (span.g_max_S - span.g_min_S))
+        full = full * self.cell.slope
+        code = convert.quantize(y, full, bits)
+        self.trial.ledger.add(
+            self.geometry.path,
+            "adc",
+            outputs=y.numel(),
+            adc_clipped=int((y.abs() > full).sum()),
+            adc_lost=int(((code == 0) & (y != 0)).sum()),
+        )
+        return code
+
+    def _next_pass(self) -> int:
+        """Running number of a read inside one step, so that no two reads share their noise."""
+        clock = self.trial.ledger.clock
+        here = (clock.phase, clock.step, clock.sample)
+        number = self._passes[1] + 1 if self._passes[0] == here else 0
+        self._passes = (here, number)
+        return number
+
+    def _weight_of_cells(self) -> Tensor:
+        return self.cell.weight(self.cells.g.view(self.cell.branches, *self.geometry.shape))
+
+
+class Crossbar(Substrate):
+    """The substrate of cards of kind ``synapse``."""
+
+    def array(self, geometry: Geometry, trial: Trial) -> CrossbarArray:
+        """A crossbar of this shape, all cells at the start of their branch."""
+        assert isinstance(self.card, SynapseCard)
+        return CrossbarArray(self.card, self.options, geometry, trial)

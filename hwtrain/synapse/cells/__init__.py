@@ -1,0 +1,1 @@
+"""Cells, one file each: how one or more conductances make a signed weight."""

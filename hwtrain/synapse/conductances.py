@@ -1,0 +1,272 @@
+"""The conductances of one array: drawn with their variation, moved by pulses, kept in bounds.
+
+Conductance is held as a share of the card's range, 0 at g_min and 1 at g_max; a cell with other
+ends than the typical one has ends other than 0 and 1. Siemens appear only at the boundary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hwtrain.arith.threefry import Point, Purpose, Streams
+from hwtrain.cards import SynapseCard
+from hwtrain.synapse.laws.base import Branch, Law
+
+Way = Literal["up", "down"]
+_LONGEST = 4096
+"""Pulses after which a branch without an end (soft bounds) is taken to have arrived."""
+_TINY = 0.1
+"""A pulse counts as clipped when it moves its cell by less than this share of a mid-range step."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a burst of pulses did; resets (to the start of a branch) are counted by themselves."""
+
+    up: int = 0
+    down: int = 0
+    clipped: int = 0
+    resets: int = 0
+
+    def __add__(self, other: Landed) -> Landed:
+        return Landed(
+            self.up + other.up,
+            self.down + other.down,
+            self.clipped + other.clipped,
+            self.resets + other.resets,
+        )
+
+
+class Conductances:
+    """State and per-cell parameters of ``shape`` cells.
+
+    Attributes:
+        g: conductance as a share of the range, flat over ``shape``.
+        wear: pulses that each cell has taken.
+    """
+
+    def __init__(
+        self,
+        card: SynapseCard,
+        shape: tuple[int, ...],
+        streams: Streams,
+        layer: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.card = card
+        self.law: Law = card.law()
+        self.shape = shape
+        self._size = int(torch.Size(shape).numel())
+        self._like = torch.zeros((), dtype=dtype, device=device)
+        self._draws = streams.stream(Purpose.VARIATION, layer)
+        self._nominal = {way: self._typical(way) for way in ("up", "down")}
+        self._staircases = {way: self._staircase(way) for way in ("up", "down")}
+        self.low, self.high = self._ends()
+        self.up, self.down = self._branches()
+        self.stuck, stuck_at = self._faults(streams, layer)
+        self.g = self.low.expand(self._size).clone()
+        if self.stuck is not None:
+            self.g = torch.where(self.stuck, stuck_at, self.g)
+        self.wear = torch.zeros(self._size, dtype=torch.int32, device=device)
+
+    def pulse(self, index: Int[Tensor, "cells"], n: Int[Tensor, "cells"], point: Point) -> Landed:
+        """Land n pulses (n > 0: LTP, n < 0: LTD, never 0) on each of the cells ``index``.
+
+        Each cell may stand in ``index`` once. The law moves the cell, variation scatters it, its
+        ends stop it. Scatter inside a train that meets an end is approximate for |n| > 1.
+        """
+        if index.numel() == 0:
+            return Landed()
+        rising = n > 0
+        count = n.abs()
+        low, high = _pick(self.low, index), _pick(self.high, index)
+        width = high - low
+        before = self.g[index]
+        travel = torch.where(rising, before - low, high - before) / width
+        branch = self._branch(index, rising, width)
+        mean = self.law.advance(travel, count, branch)
+        moved = mean.clamp(0, 1) - travel
+        clipped = moved < _TINY * count * self.law.middle_step(branch)
+        after = self._scatter(mean, travel, count, branch, width, index, point)
+        g = torch.where(rising, low + after * width, high - after * width)
+        if self.stuck is not None:
+            frozen = self.stuck[index]
+            g = torch.where(frozen, before, g)
+            clipped = clipped | frozen
+        self.g[index] = torch.minimum(torch.maximum(g, low), high)
+        self.wear[index] += count.to(torch.int32)
+        up, total = int(count[rising].sum()), int(count.sum())
+        return Landed(up, total - up, int(count[clipped].sum()))
+
+    def program(self, g: Float[Tensor, "cells"]) -> Int[Tensor, "cells"]:
+        """Write every cell as near to ``g`` as whole pulses from g_min reach (write-verify).
+
+        Returns the LTP pulses that each cell took. The verify loop is taken to be perfect: the cell
+        ends on the noise-free staircase of its own law.
+        """
+        low, high = self.low.expand(self._size), self.high.expand(self._size)
+        wanted = ((g - low) / (high - low)).clamp(0, 1)
+        branch = self._branch(slice(None), torch.ones_like(wanted, dtype=torch.bool), high - low)
+        pulses = self._pulses_to(wanted, branch)
+        reached = torch.where(
+            pulses > 0,
+            self.law.advance(torch.zeros_like(wanted), pulses.clamp(min=1), branch),
+            torch.zeros_like(wanted),
+        ).clamp(0, 1)
+        after = low + reached * (high - low)
+        self.g = after if self.stuck is None else torch.where(self.stuck, self.g, after)
+        self.wear += pulses.to(torch.int32)
+        return pulses
+
+    def reset(self, index: Int[Tensor, "cells"], *, to: Literal["low", "high"]) -> Landed:
+        """Drive cells to an end of their range by one strong pulse each."""
+        end = _pick(self.low if to == "low" else self.high, index)
+        before = self.g[index]
+        frozen = self.stuck[index] if self.stuck is not None else torch.zeros_like(index).bool()
+        self.g[index] = torch.where(frozen, before, end)
+        self.wear[index] += 1
+        return Landed(resets=index.numel())
+
+    def pulses_to(self, travel: Float[Tensor, "cells"], direction: Way) -> Int[Tensor, "cells"]:
+        """Pulses that bring a typical device nearest to this travel from the start of a branch."""
+        stairs = self._staircases[direction]
+        edges = torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
+        return torch.searchsorted(edges, travel)
+
+    def middle_step(self, direction: Way) -> float:
+        """The step of a typical device at mid-range, as a share of the range."""
+        return float(self.law.middle_step(self._nominal[direction]))
+
+    def siemens(self) -> Float[Tensor, "cells"]:
+        """Conductances in siemens."""
+        span = self.card.range
+        return span.g_min_S + self.g.double() * (span.g_max_S - span.g_min_S)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep; the rest is drawn again from the seed."""
+        return {"g": self.g.clone(), "wear": self.wear.clone()}  # pulses work in place
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo of ``state``."""
+        self.g = state["g"].to(self._like, copy=True)
+        self.wear = state["wear"].to(self._like.device, copy=True)
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        span = self.card.range
+        low = span.g_min_dtod * self._normal(2, span.g_min_dtod)
+        high = 1 + span.g_max_dtod * self._normal(3, span.g_max_dtod)
+        # A cell whose ends cross could not move at all; it keeps a tenth of the range instead.
+        return low, torch.maximum(high, low + 0.1)
+
+    def _branches(self) -> tuple[Branch, Branch]:
+        up, down = self._nominal["up"], self._nominal["down"]
+        spread = self.card.variation
+        if spread.label_dtod > 0:
+            up = Branch(*self.law.bends("up", spread.label_dtod * self._normal(4, 1)))
+            down = Branch(*self.law.bends("down", spread.label_dtod * self._normal(5, 1)))
+        size = self._normal(0, spread.step_dtod)
+        if spread.step_dist == "lognormal":
+            size = (spread.step_dtod * size).exp()
+        else:
+            size = (1 + spread.step_dtod * size).clamp(min=0.01)
+        bias = spread.bias_dtod * self._normal(1, spread.bias_dtod)
+        return (
+            Branch(up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
+            Branch(down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend),
+        )
+
+    def _faults(self, streams: Streams, layer: int) -> tuple[Tensor | None, Tensor]:
+        """Which cells are stuck, and where."""
+        faults = self.card.faults
+        on = faults.stuck_on
+        off = on + faults.stuck_off
+        anywhere = off + faults.stuck_random
+        if anywhere == 0:
+            return None, self.low
+        stream = streams.stream(Purpose.FAULTS, layer)
+        lot = self._tensor(stream.at(0).uniform(self._size))
+        place = self._tensor(stream.at(0, 0, 1).uniform(self._size))
+        low, high = self.low.expand(self._size), self.high.expand(self._size)
+        at = torch.where(lot < on, high, torch.where(lot < off, low, low + place * (high - low)))
+        return lot < anywhere, at
+
+    def _scatter(
+        self,
+        mean: Tensor,
+        travel: Tensor,
+        count: Tensor,
+        branch: Branch,
+        width: Tensor,
+        index: Tensor,
+        point: Point,
+    ) -> Tensor:
+        """The travel after cycle-to-cycle variation, drawn only for the cells that were pulsed."""
+        spread = self.card.variation
+        variance: Tensor | float = 0.0
+        if spread.c2c_rel_range > 0:
+            variance = variance + count * (spread.c2c_rel_range / width) ** 2
+        if spread.c2c_rel_step > 0:
+            variance = variance + self.law.step_variance(
+                travel, count, branch, spread.c2c_rel_step, spread.c2c_kind
+            )
+        if not isinstance(variance, Tensor):
+            return mean
+        elements = index.cpu().numpy().astype("uint32")
+        noise = self._tensor(point.normal(elements))
+        return mean + variance.clamp(min=0).sqrt() * noise
+
+    def _branch(self, index: Tensor | slice, rising: Tensor, width: Tensor) -> Branch:
+        step = torch.where(rising, _pick(self.up.step, index), _pick(self.down.step, index))
+        bend = torch.where(rising, _pick(self.up.bend, index), _pick(self.down.bend, index))
+        return Branch(step / width, bend)
+
+    def _pulses_to(self, wanted: Tensor, branch: Branch) -> Tensor:
+        """Fewest pulses whose staircase passes ``wanted``, or one fewer where that is nearer."""
+        zero = torch.zeros_like(wanted)
+        low = zero.long()
+        high = low + 1
+        for _ in range(24):  # double until every staircase has passed, then bisect
+            short = self.law.advance(zero, high, branch) < wanted
+            if not bool(short.any()) or int(high.max()) > 1 << 20:
+                break
+            high = torch.where(short, 2 * high, high)
+        while bool((high - low > 1).any()):
+            middle = (low + high) // 2
+            passed = self.law.advance(zero, middle.clamp(min=1), branch) >= wanted
+            high = torch.where(passed & (high - low > 1), middle, high)
+            low = torch.where(~passed & (high - low > 1), middle, low)
+        above = self.law.advance(zero, high, branch).clamp(max=1)
+        below = torch.where(low > 0, self.law.advance(zero, low.clamp(min=1), branch), zero)
+        return torch.where(above - wanted <= wanted - below, high, low)
+
+    def _typical(self, way: Way) -> Branch:
+        step, bend = self.law.nominal(way)
+        return Branch(self._like.new_tensor(step), self._like.new_tensor(bend))
+
+    def _staircase(self, way: Way) -> Tensor:
+        """Travel of a typical device after 1, 2, ... pulses, until it has arrived."""
+        n = torch.arange(1, _LONGEST + 1, device=self._like.device)
+        travel = self.law.advance(self._like.new_zeros(_LONGEST), n, self._nominal[way])
+        arrived = int((travel < 1).sum()) + 1
+        return travel[:arrived].clamp(max=1)
+
+    def _normal(self, factor: int, spread: float) -> Tensor:
+        """A standard normal a cell for this factor of variation; 0 where nothing varies."""
+        if spread == 0:
+            return self._like
+        return self._tensor(self._draws.at(0, 0, factor).normal(self._size))
+
+    def _tensor(self, draw: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(draw).to(self._like)
+
+
+def _pick(value: Tensor, index: Tensor | slice) -> Tensor:
+    return value if value.ndim == 0 else value[index]

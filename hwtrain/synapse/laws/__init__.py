@@ -1,0 +1,1 @@
+"""Conductance laws, one file each: how far identical pulses move a conductance."""

@@ -1,0 +1,1 @@
+"""Updates, one file each: how a wanted weight change becomes pulses."""

@@ -1,0 +1,64 @@
+"""At most one identical pulse a weight and sample, with the sign of the wanted change.
+
+The rule of the electronic-synapse papers as their abstracts describe it (Lim et al., arXiv
+1707.06381; and ISCAS 2018, doi 10.1109/ISCAS.2018.8351152: "learning rule based on a single
+conductance step"); the equations themselves are not known to us. Open points, decided here: the
+magnitude of the change is the probability of the one pulse,
+
+    P(pulse) = min(1, |change| / step),
+
+so that small steps are right on average and large ones saturate at one. Weights are written row by
+row, for the lines of an array can only carry products of line signals: a row with pulses of both
+signs takes two slots.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hwtrain.arith.threefry import Stream
+from hwtrain.synapse.updates.base import Pulses, Update
+
+
+class SignPulse(Update):
+    """P(pulse) = min(1, |change| / step)."""
+
+    def outer(
+        self,
+        x: Float[Tensor, "in_"],
+        d: Float[Tensor, "out"],
+        scale: float,
+        step: float,
+        draws: Stream,
+        when: tuple[int, int],
+    ) -> Pulses:
+        """Draws only for the crossings of live lines: a zero on either line means no pulse."""
+        rows, columns = d.nonzero()[:, 0], x.nonzero()[:, 0]
+        chance = torch.outer(d[rows] * (scale / step), x[columns]).flatten()
+        cells = (rows[:, None] * x.numel() + columns).flatten()
+        return self._gate(chance, cells, x.numel(), draws, when)
+
+    def dense(
+        self,
+        change: Float[Tensor, "out in_"],
+        step: float,
+        draws: Stream,
+        when: tuple[int, int],
+    ) -> Pulses:
+        """The same for a change that is given weight by weight."""
+        flat = change.flatten()
+        cells = flat.nonzero()[:, 0]
+        return self._gate(flat[cells] / step, cells, change.shape[1], draws, when)
+
+    def _gate(
+        self, chance: Tensor, cells: Tensor, width: int, draws: Stream, when: tuple[int, int]
+    ) -> Pulses:
+        lot = draws.at(*when).uniform(cells.cpu().numpy().astype(np.uint32))
+        pulsed = torch.from_numpy(lot).to(chance.device) < chance.abs()
+        index, sign = cells[pulsed], chance[pulsed].sign().long()
+        lines = index // width * 2 + (sign > 0)
+        rows_used = int(lines.bincount().count_nonzero())
+        return Pulses(index, sign, rows_used, cells.numel())

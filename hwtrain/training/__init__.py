@@ -1,0 +1,1 @@
+"""Running trials: the loop, the engine, checkpoints and what is measured."""

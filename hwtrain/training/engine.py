@@ -1,0 +1,57 @@
+"""The torch engine: runs a rule over a chunk of samples, step by step, on one thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hwtrain.ledger import Ledger
+from hwtrain.rules.base import Bound
+
+EVAL_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Sums over the samples of a chunk."""
+
+    samples: int
+    loss: float
+    correct: int = 0
+
+
+class TorchEngine:
+    """``run`` trains on a chunk, ``evaluate`` looks and changes nothing but the ledger."""
+
+    def __init__(self, bound: Bound, ledger: Ledger, batch: int) -> None:
+        self.bound, self.ledger, self.batch = bound, ledger, batch
+
+    def run(
+        self, x: Float[Tensor, "n *features"], labels: Int[Tensor, "n"], first_step: int, lr: float
+    ) -> Metrics:
+        """Train on the samples in order, in batches; ``first_step`` is the number of the first step."""
+        clock = self.ledger.clock
+        clock.phase = "train"
+        losses = []
+        for offset, start in enumerate(range(0, x.shape[0], self.batch)):
+            clock.step, clock.sample = first_step + offset, 0
+            part = slice(start, start + self.batch)
+            losses.append(self.bound.step(x[part], labels[part], lr))
+        return Metrics(x.shape[0], float(torch.cat(losses).double().sum()))
+
+    def evaluate(self, x: Float[Tensor, "n *features"], labels: Int[Tensor, "n"], step: int) -> Metrics:
+        """Loss and hits on samples that are not trained on."""
+        clock = self.ledger.clock
+        clock.phase, clock.step = "eval", step
+        loss, correct = 0.0, 0
+        for start in range(0, x.shape[0], EVAL_BATCH):
+            clock.sample = start
+            part = slice(start, start + EVAL_BATCH)
+            z = self.bound.predict(x[part])
+            correct += int((z.argmax(1) == labels[part]).sum())
+            loss += float(self.bound.net.loss.fw(z, labels[part])[0].double().sum())
+        clock.phase, clock.sample = "train", 0
+        return Metrics(x.shape[0], loss, correct)

@@ -1,0 +1,240 @@
+"""A run: its trials over seeds and controls, in processes if asked, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hwtrain import data as datasets
+from hwtrain.config import TrainConfig, to_toml
+from hwtrain.data import Split
+from hwtrain.errors import ConfigError, RunError
+from hwtrain.files import make_folder, write_file
+from hwtrain.layers.dense import Dense
+from hwtrain.net import Net, mlp
+from hwtrain.registry import lookup
+from hwtrain.training.metrics import Result, summarise
+from hwtrain.training.trial import Outcome, Runner, Spec, Stopped, cards_of, place, specs
+
+Progress = Callable[[str, int, int], None]
+"""Hears (trial, samples done, samples in all)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a trial needs; what a worker process is sent."""
+
+    config: TrainConfig
+    net: Net
+    data: Split
+    folder: Path | None
+    fingerprint: str
+
+    def trial_folder(self, spec: Spec) -> Path | None:
+        """Where the trial keeps its files."""
+        return None if self.folder is None else self.folder / "trials" / spec.name
+
+
+def run(
+    config: TrainConfig,
+    *,
+    net: Net | None = None,
+    data: Any = None,
+    out: Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Result:
+    """Train every trial of ``config`` and gather what came out.
+
+    Everything that can be wrong with the input is found before ``out`` is touched. With ``resume``
+    the trials go on from the checkpoints in ``out``. The result does not depend on ``workers``.
+    """
+    torch.set_num_threads(1)  # parallelism is over trials; and sums keep their order
+    began = time.monotonic()
+    job = prepare(config, net, data, out, resume)
+    if out is not None:
+        _open_folder(job, out)
+    planned = specs(config)
+    outcomes = list(_trials(job, planned, workers, progress))
+    order = {spec.name: place for place, spec in enumerate(planned)}
+    outcomes.sort(key=lambda outcome: order[outcome.spec.name])
+    result = summarise(config, outcomes, job.data, out, time.monotonic() - began)
+    if out is not None:
+        write_file(out / "result.json", json.dumps(result.as_dict(), indent=1) + "\n")
+    return result
+
+
+def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, resume: bool) -> Job:
+    """Check the input whole: data, cards, net, ports and the state of the run folder."""
+    split = datasets.load(config.data if data is None else data, evaluate=config.evaluate)
+    net = net or mlp(config.net or default_net(split), config.activation, lookup("losses", config.loss)())
+    split = _shaped(split, net)
+    made = net.out_shape(split.input_shape)
+    if made != (split.classes,):
+        raise ConfigError(
+            f"net: makes {made} outputs and {split.name} has {split.classes} classes: change the net"
+        )
+    for spec in specs(config):
+        place(spec, config, net)
+    job = Job(config, net, split, out, _fingerprint(config, net, split))
+    if out is not None and not resume and out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
+    return job
+
+
+def default_net(split: Split) -> str:
+    """One hidden layer: 32 wide for inputs as small as the digits, else 128."""
+    inputs = int(torch.Size(split.input_shape).numel())
+    return f"{inputs}-{32 if inputs <= 64 else 128}-{split.classes}"
+
+
+def _shaped(split: Split, net: Net) -> Split:
+    """Images as vectors, for a net that starts with a dense layer."""
+    first = next(layer for _, layer in net.layers())
+    if not isinstance(first, Dense) or len(split.input_shape) == 1:
+        return split
+    return replace(
+        split,
+        train_x=split.train_x.reshape(len(split.train_x), -1),
+        eval_x=split.eval_x.reshape(len(split.eval_x), -1),
+    )
+
+
+def _open_folder(job: Job, out: Path) -> None:
+    make_folder(out)
+    write_file(out / "config.toml", to_toml(job.config))
+    write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
+    for spec in specs(job.config):
+        folder = job.trial_folder(spec)
+        assert folder is not None
+        make_folder(folder)
+
+
+def environment(config: TrainConfig) -> dict[str, Any]:
+    """What the numbers were made with."""
+    return {
+        "format": 1,
+        "hwtrain": version("hwtrain"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "engine": config.engine,
+        "isa": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _fingerprint(config: TrainConfig, net: Net, split: Split) -> str:
+    """What a checkpoint must agree with: settings, cards, net, data and the versions that compute."""
+    digest = hashlib.sha256()
+    # Neither the number of seeds nor that of seconds between checkpoints changes a trial.
+    settings = config.model_dump(exclude={"seeds", "seed", "checkpoint_every_s"})
+    layers = [(path, type(layer).__name__) for path, layer in net.layers()]
+    cards = {name: found.model_dump(mode="json") for name, found in cards_of(config).items()}
+    versions = [torch.__version__, torch.backends.cpu.get_cpu_capability()]
+    digest.update(json.dumps([settings, layers, cards, versions], sort_keys=True).encode())
+    for values in (split.train_x, split.train_y, split.eval_x, split.eval_y):
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _trials(job: Job, planned: list[Spec], workers: int, progress: Progress) -> Iterator[Outcome]:
+    total = job.config.epochs * len(job.data.train_y)
+    with _asked_to_stop() as stop:
+        if workers == 1:
+            for spec in planned:
+                yield _train(job, spec, partial(_tell, progress, spec.name, total), stop.is_set)
+            return
+        yield from _in_processes(job, planned, workers, progress, stop)
+
+
+def _tell(progress: Progress, name: str, total: int, done: int) -> None:
+    progress(name, done, total)
+
+
+def _train(job: Job, spec: Spec, tick: Callable[[int], None], stop: Callable[[], bool]) -> Outcome:
+    runner = Runner(spec, job.config, job.net, job.data)
+    return runner.run(job.trial_folder(spec), job.fingerprint, tick, stop)
+
+
+def _in_processes(
+    job: Job, planned: list[Spec], workers: int, progress: Progress, stop: threading.Event
+) -> Iterator[Outcome]:
+    context = get_context("spawn")  # the one start method that every system has
+    asked, heard = context.Event(), context.Queue()
+    total = job.config.epochs * len(job.data.train_y)
+    pool = ProcessPoolExecutor(
+        min(workers, len(planned)), context, initializer=_begin_worker, initargs=(job, asked, heard)
+    )
+    with pool:
+        waiting = {pool.submit(_train_in_worker, spec) for spec in planned}
+        while waiting:
+            done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+            if stop.is_set():
+                asked.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+            while not heard.empty():
+                name, samples = heard.get()
+                progress(name, samples, total)
+            for future in done:
+                if future.cancelled():
+                    raise Stopped("before it began")
+                yield future.result()
+
+
+_worker: tuple[Job, Any, Any]
+"""What this worker process was started with."""
+
+
+def _begin_worker(job: Job, asked: Any, heard: Any) -> None:
+    global _worker
+    _worker = (job, asked, heard)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks us to stop
+    torch.set_num_threads(1)
+
+
+def _train_in_worker(spec: Spec) -> Outcome:
+    job, asked, heard = _worker
+    parent = parent_process()
+
+    def stop() -> bool:
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # killed: whoever resumes the run must not find us writing to it
+        return bool(asked.is_set())
+
+    return _train(job, spec, lambda done: heard.put((spec.name, done)), stop)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, so that training stops after its checkpoint."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # signals belong to the main thread; a notebook's worker thread has none
+        return
+    before = {
+        number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""What a run found: means over seeds, controls beside them, and warnings about what looks wrong."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hwtrain.config import TrainConfig
+from hwtrain.data import Split
+from hwtrain.training.trial import Outcome
+
+_CLIPPED = 0.5
+_ADC = 0.5
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of a run; ``tensors`` holds the final state of each trial by its name.
+
+    Accuracies are fractions on ``eval_name``, at the final epoch, mean over seeds. Pulses, energy,
+    time and endurance are those of training one trial of the device, mean over seeds.
+    """
+
+    config: TrainConfig
+    run: Path | None
+    eval_name: str
+    accuracy: float
+    accuracy_sd: float | None
+    baseline_accuracy: float
+    baseline_accuracy_sd: float | None
+    shallow_accuracy: float
+    shallow_accuracy_sd: float | None
+    pulses: float
+    clipped_share: float | None
+    energy_J: float | None
+    pulse_time_s: float | None
+    endurance_used: float | None
+    wall_s: float
+    warnings: list[str]
+    trials: list[dict[str, Any]]
+    tensors: dict[str, dict[str, Tensor]] = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but tensors, for result.json and ``--json``."""
+        plain = {
+            name: value for name, value in vars(self).items() if name not in ("config", "run", "tensors")
+        }
+        names = ("rule", "device", "update", "cell", "data", "net", "epochs", "seeds", "engine")
+        settings = {name: getattr(self.config, name) for name in names}
+        return {"format": 1, "run": str(self.run) if self.run else None, **settings, **plain}
+
+
+def summarise(
+    config: TrainConfig, outcomes: list[Outcome], data: Split, run: Path | None, wall_s: float
+) -> Result:
+    """Means over seeds of each role."""
+    rows = [_row(outcome) for outcome in outcomes]
+    device = [row for row in rows if row["role"] == "device"]
+    # A run whose device is the software baseline itself is its own control.
+    baseline = [row for row in rows if row["role"] == "baseline"] or device
+    shallow = [row for row in rows if row["role"] == "shallow"] or device
+    pulses = sum(row["pulses"] for row in device)
+    clipped = sum(row["clipped"] for row in device)
+    return Result(
+        config,
+        run,
+        data.eval_name,
+        *_mean_sd([row["accuracy"] for row in device]),
+        *_mean_sd([row["accuracy"] for row in baseline]),
+        *_mean_sd([row["accuracy"] for row in shallow]),
+        pulses / len(device),
+        clipped / pulses if pulses else None,
+        _mean([row["energy_J"] for row in device]),
+        _mean([row["pulse_time_s"] for row in device]),
+        _mean([row["endurance_used"] for row in device]),
+        wall_s,
+        list(dict.fromkeys(line for outcome in outcomes for line in warnings_of(outcome))),
+        rows,
+        {outcome.spec.name: outcome.tensors for outcome in outcomes},
+    )
+
+
+def warnings_of(outcome: Outcome) -> list[str]:
+    """Lines about layers of which the pulses or converters do not do their work."""
+    lines = []
+    device = outcome.spec.device
+    for path, layer in outcome.position.rows[-1].get("layers", {}).items():
+        share = layer["clipped"] / layer["pulses"] if layer["pulses"] else 0.0
+        if share > _CLIPPED:
+            lines.append(
+                f"layer {path} on device {device}: {share:.0%} of the pulses were clipped, the cells "
+                "stand at an end of their range: lower lr, widen weight_range, or choose another cell"
+            )
+        outputs = layer["adc_outputs"]
+        for count, what, repair in (
+            ("adc_clipped", "beyond the ADC's range", "raise"),
+            ("adc_lost", "below one step of the ADC", "lower"),
+        ):
+            if outputs and layer[count] / outputs > _ADC:
+                lines.append(
+                    f"layer {path} on device {device}: {layer[count] / outputs:.0%} of the outputs lie "
+                    f"{what}: {repair} read.adc_range_A (or adc_range_cells) in the card"
+                )
+    return lines
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    """One trial's figures."""
+    spec, last = outcome.spec, outcome.position.rows[-1]
+    layers = list(last.get("layers", {}).values())
+    used = [layer["wear"] / layer["endurance"] if layer["endurance"] else None for layer in layers]
+    return {
+        "name": spec.name,
+        "role": spec.role,
+        "rule": spec.rule,
+        "device": spec.device,
+        "seed": spec.seed,
+        "lr": spec.lr,
+        "accuracy": last["accuracy"],
+        "loss": last["loss"],
+        "pulses": sum(layer["pulses"] for layer in layers),
+        "clipped": sum(layer["clipped"] for layer in layers),
+        "resets": sum(layer["resets"] for layer in layers),
+        "energy_J": _sum([layer["energy_J"] for layer in layers]),
+        "pulse_time_s": _sum([layer["time_s"] for layer in layers]),
+        "endurance_used": max(used) if used and None not in used else None,  # type: ignore[type-var]
+        "wall_s": outcome.position.wall_s,
+    }
+
+
+def _sum(values: list[float | None]) -> float | None:
+    """The sum; None when there is nothing to add up or any part is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) if values and len(known) == len(values) else None
+
+
+def _mean(values: list[float | None]) -> float | None:
+    total = _sum(values)
+    return None if total is None else total / len(values)
+
+
+def _mean_sd(values: list[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation over seeds; one seed has no deviation."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None

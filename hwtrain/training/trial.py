@@ -1,0 +1,273 @@
+"""One trial: a net, a rule, devices and a seed, trained from wherever its checkpoint stands."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwtrain.arith.threefry import Purpose, Streams
+from hwtrain.cards import SynapseCard, card, card_id
+from hwtrain.config import SOFTWARE, TrainConfig, device_map, device_of
+from hwtrain.data import Split
+from hwtrain.direction import Clip, Momentum, Sum, Transform
+from hwtrain.files import write_file
+from hwtrain.ledger import Ledger
+from hwtrain.net import Net
+from hwtrain.registry import lookup
+from hwtrain.rules.base import Bound
+from hwtrain.substrates.base import Options, Substrate, Trial, substrate_of
+from hwtrain.training.checkpoint import FILE, load_checkpoint, save_checkpoint
+from hwtrain.training.cost import pulse_cost
+from hwtrain.training.engine import TorchEngine
+
+CHUNK = 100
+"""Steps between two looks at the clock, the signals and the progress bar."""
+BINS = 64
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What tells one trial of a run from another."""
+
+    role: str
+    rule: str
+    device: str | dict[str, str]
+    seed: int
+    lr: float
+
+    @property
+    def name(self) -> str:
+        """<rule>-<device>-s<seed>, the name of its folder."""
+        device = self.device if isinstance(self.device, str) else "mixed"
+        device = "mixed" if "=" in device else card_id(device)
+        return f"{self.rule}-{device}-s{self.seed}"
+
+
+@dataclass
+class Position:
+    """Where a trial stands; everything but the tensors that a checkpoint must keep."""
+
+    step: int = 0
+    epoch: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    wall_s: float = 0.0
+    done: bool = False
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    ledger: list[dict[str, Any]] = field(default_factory=list)
+    histograms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished trial."""
+
+    spec: Spec
+    position: Position
+    tensors: dict[str, Tensor]
+
+
+class Stopped(Exception):
+    """Training was asked to stop; the checkpoint is written."""
+
+
+def specs(config: TrainConfig) -> list[Spec]:
+    """The trials of a run: device, software baseline and shallow control, for every seed."""
+    software = config.baseline_lr or config.lr
+    found: dict[str, Spec] = {}
+    for seed in range(config.seed, config.seed + config.seeds):
+        for spec in (
+            Spec("device", config.rule, config.device, seed, config.lr),
+            Spec("baseline", "backprop", SOFTWARE, seed, software),
+            Spec("shallow", "shallow", SOFTWARE, seed, software),
+        ):
+            found.setdefault(spec.name, spec)
+    return list(found.values())
+
+
+def place(spec: Spec, config: TrainConfig, net: Net) -> tuple[Bound, Ledger]:
+    """A copy of the net on its devices, with its rule; IncompatibleRule if they do not fit."""
+    placed = net.copy()
+    ledger = Ledger()
+    trial = Trial(Streams(spec.seed), ledger, torch.float32, torch.device(config.torch_device))
+    options = Options(config.update, config.cell, config.refresh, config.refresh_every, config.weight_range)
+    made: dict[str, Substrate] = {}
+
+    def substrate(path: str) -> Substrate:
+        name = device_of(spec.device, path)
+        if name not in made:
+            made[name] = substrate_of(card(name), options)
+        return made[name]
+
+    def transforms() -> list[Transform]:
+        chain: list[Transform] = [Sum()] if config.summed else []
+        if config.clip is not None:
+            chain.append(Clip(config.clip))
+        if config.momentum > 0:
+            chain.append(Momentum(config.momentum))
+        return chain
+
+    placed.place(trial, substrate, substrate_of(card(SOFTWARE), options), transforms)
+    bound = lookup("rules", spec.rule)().bind(placed)
+    return bound, ledger
+
+
+class Runner:
+    """Trains one trial, epoch by epoch and chunk by chunk."""
+
+    def __init__(self, spec: Spec, config: TrainConfig, net: Net, data: Split) -> None:
+        self.spec, self.config, self.data = spec, config, data
+        self.bound, self.ledger = place(spec, config, net)
+        self.engine = TorchEngine(self.bound, self.ledger, config.batch)
+        self.position = Position(histograms=self._histograms("before", {}))
+        device = torch.device(config.torch_device)
+        self.train = _tensors(data.train_x, data.train_y, device)
+        self.eval = _tensors(data.eval_x, data.eval_y, device)
+        self._saved = time.monotonic()
+        self._began = time.monotonic()
+
+    def run(
+        self,
+        folder: Path | None,
+        fingerprint: str,
+        tick: Callable[[int], None],
+        stop: Callable[[], bool],
+    ) -> Outcome:
+        """Train to the end, from the checkpoint in ``folder`` if there is one.
+
+        ``tick`` hears the samples done so far; ``stop`` is asked after every chunk, and Stopped is
+        raised once the checkpoint stands.
+        """
+        if folder is not None and (folder / FILE).exists():
+            self._restore(*load_checkpoint(folder, fingerprint))
+        position = self.position
+        while not position.done:
+            for chunk in self._chunks():
+                self._train(chunk)
+                tick(position.epoch * len(self.data.train_y) + position.samples)
+                late = time.monotonic() - self._saved > self.config.checkpoint_every_s
+                if folder is not None and (late or stop()):
+                    self._save(folder, fingerprint)
+                if stop():
+                    raise Stopped(self.spec.name)
+            self._finish_epoch()
+            if folder is not None:
+                self._save(folder, fingerprint)
+        return Outcome(self.spec, position, self._tensors())
+
+    def _chunks(self) -> Iterator[Tensor]:
+        """What is left of this epoch's order, which is a function of seed and epoch alone."""
+        n, size = len(self.data.train_y), CHUNK * self.config.batch
+        stream = Streams(self.spec.seed).stream(Purpose.SHUFFLE)
+        order = torch.from_numpy(stream.at(self.position.epoch).permutation(n))
+        for start in range(self.position.samples, n, size):
+            yield order[start : start + size].to(self.train[1].device)
+
+    def _train(self, chunk: Tensor) -> None:
+        position = self.position
+        lr = self.spec.lr * self.config.lr_decay**position.epoch
+        x, labels = self.train[0][chunk], self.train[1][chunk]
+        metrics = self.engine.run(x, labels, position.step, lr)
+        position.step += -(-len(chunk) // self.config.batch)
+        position.samples += metrics.samples
+        position.loss += metrics.loss
+
+    def _finish_epoch(self) -> None:
+        position = self.position
+        found = self.engine.evaluate(*self.eval, position.step)
+        position.epoch += 1
+        row = {
+            "epoch": position.epoch,
+            "step": position.step,
+            "accuracy": found.correct / found.samples,
+            "loss": found.loss / found.samples,
+            "train_loss": position.loss / position.samples,
+            **self._pulses(),
+        }
+        position.rows.append(row)
+        position.samples, position.loss = 0, 0.0
+        position.done = position.epoch == self.config.epochs
+        if position.done:
+            self._histograms("after", position.histograms)
+
+    def _pulses(self) -> dict[str, Any]:
+        """Pulses so far by layer, and what looks wrong."""
+        layers = {}
+        for path, array in self.bound.net.arrays():
+            pulsed = card(device_of(self.spec.device, path.rpartition(".")[0]))
+            if not path.endswith(".weight") or not isinstance(pulsed, SynapseCard):
+                continue
+            cost = pulse_cost(self.ledger, path, pulsed)
+            counts = self.ledger.of("train", path, "adc")
+            layers[path] = {
+                "pulses": cost.pulses,
+                "clipped": cost.clipped,
+                "energy_J": cost.energy_J,
+                "time_s": cost.time_s,
+                "resets": self.ledger.of("train", path, "write")["resets"],
+                "wear": array.wear(),
+                "endurance": pulsed.pulse.endurance,
+                "adc_outputs": counts["outputs"],
+                "adc_clipped": counts["adc_clipped"],
+                "adc_lost": counts["adc_lost"],
+            }
+        return {"layers": layers} if layers else {}
+
+    def _histograms(
+        self, when: str, into: dict[str, dict[str, list[float]]]
+    ) -> dict[str, dict[str, list[float]]]:
+        """Conductance histograms of every array that has conductances."""
+        for path, array in self.bound.net.arrays():
+            siemens = array.siemens()
+            if siemens is None:
+                continue
+            values = siemens.cpu().numpy()
+            edges = into.get(path, {}).get("edges_S")
+            if edges is None:
+                span = card(device_of(self.spec.device, path.rpartition(".")[0]))
+                assert isinstance(span, SynapseCard)
+                low, high = span.range.g_min_S, span.range.g_max_S
+                edges = list(np.linspace(low, high, BINS + 1))
+                into[path] = {"edges_S": edges}
+            clipped = values.clip(edges[0], edges[-1])
+            into[path][when] = np.histogram(clipped, bins=edges)[0].tolist()
+        return into
+
+    def _tensors(self) -> dict[str, Tensor]:
+        rule = {f"rule/{name}": value for name, value in self.bound.state().items()}
+        return self.bound.net.state() | rule
+
+    def _save(self, folder: Path, fingerprint: str) -> None:
+        position = self.position
+        now = time.monotonic()
+        position.wall_s += now - self._began
+        self._began = self._saved = now
+        position.ledger = self.ledger.rows()
+        rows = "".join(json.dumps(row) + "\n" for row in position.rows)
+        save_checkpoint(folder, self._tensors(), asdict(position), fingerprint)
+        write_file(folder / "metrics.jsonl", rows)
+
+    def _restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+        self.position = Position(**position)
+        self.ledger.restore(self.position.ledger)
+        self.bound.net.restore(tensors)
+        self.bound.restore(
+            {name.removeprefix("rule/"): v for name, v in tensors.items() if name.startswith("rule/")}
+        )
+
+
+def cards_of(config: TrainConfig) -> dict[str, Any]:
+    """Every card of a run by id, for the fingerprint and the report."""
+    return {name: card(name) for name in (*device_map(config.device).values(), SOFTWARE)}
+
+
+def _tensors(x: np.ndarray, labels: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)

@@ -1,0 +1,124 @@
+"""Noise-free traces of aihwkit (recorded, shared/golden) from cards with our laws.
+
+aihwkit moves a weight w between w_min and w_max; here g = (w - w_min) / (w_max - w_min). An LTP pulse
+of LinearStep adds dw (1 - gamma w / w_max): the first step, at w_min, is dw (1 - gamma w_min / w_max)
+and the last dw (1 - gamma); LTD is the mirror. Soft bounds are gamma = 1, constant steps gamma = 0.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hwtrain.analysis.trace import trace
+from hwtrain.cards import SynapseCard
+from hwtrain.synapse.laws.base import Branch
+from hwtrain.synapse.laws.linear import Linear
+
+FAMILIES = ("constant", "linear", "linear_mult", "soft_bounds")
+GAMMAS = {"constant": (0.0, 0.0), "soft_bounds": (1.0, 1.0)}
+
+
+def recorded(shared: Path, family: str) -> tuple[dict[str, Any], np.ndarray]:
+    with np.load(shared / "golden" / "aihwkit_traces.npz") as file:
+        return json.loads(str(file["meta"]))[family], file[family].astype(np.float64)
+
+
+def steps(p: dict[str, Any]) -> tuple[float, float]:
+    """dw_up and dw_down: the imbalance shrinks one side only."""
+    beta = p["up_down"]
+    return p["dw_min"] * (1 + min(beta, 0)), p["dw_min"] * (1 - max(beta, 0))
+
+
+def card_of(family: str, p: dict[str, Any]) -> SynapseCard:
+    low, high = p["w_min"], p["w_max"]
+    gamma_up, gamma_down = GAMMAS.get(family) or (p["gamma_up"], p["gamma_down"])
+    up, down = steps(p)
+    first_up, first_down = up * (1 - gamma_up * low / high), down * (1 - gamma_down * high / low)
+    return SynapseCard.model_validate(
+        {
+            "schema": 1,
+            "kind": "synapse",
+            "device": {"title": family, "technology": "recorded"},
+            "provenance": {
+                "kind": "synthetic",
+                "citation": "aihwkit",
+                "location": "traces",
+                "licence": "MIT",
+                "verified": True,
+            },
+            "range": {"g_min_S": 1e-6, "g_max_S": 1e-5},
+            "response": {
+                "law": "affine",
+                "step_up": first_up / (high - low),
+                "step_down": first_down / (high - low),
+                "curvature_up": 1 - up * (1 - gamma_up) / first_up,
+                "curvature_down": 1 - down * (1 - gamma_down) / first_down,
+            },
+        }
+    )
+
+
+def response(card: SynapseCard, p: dict[str, Any], w: float, up: int, down: int) -> np.ndarray:
+    """Weights along our trace from weight w."""
+    low, width = p["w_min"], p["w_max"] - p["w_min"]
+    start = min(max(2 * (w - low) / width - 1, -1.0), 1.0)  # float32 ends stand a hair outside
+    points = trace(card, up=up, down=down, start=start)
+    return np.array([low + (point.weight + 1) / 2 * width for point in points])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_trace_of_aihwkit_is_reproduced(shared: Path, family: str) -> None:
+    p, expected = recorded(shared, family)
+    weights = response(card_of(family, p), p, 0.0, 300, 300)
+    assert np.ptp(expected) > 0.7  # the recorded device really moved
+    # aihwkit adds in float32; constant steps never contract, so its rounding adds up to 1.87e-6.
+    assert np.abs(weights - expected).max() < (2e-6 if family == "constant" else 1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_single_pulse_of_aihwkit_is_reproduced(shared: Path, family: str) -> None:
+    p, expected = recorded(shared, family)
+    card = card_of(family, p)
+    for number in range(0, 600, 7):
+        up = int(number < 300)
+        after = response(card, p, float(expected[number]), up, 1 - up)[-1]
+        assert abs(after - expected[number + 1]) < 1e-7
+
+
+def test_recorded_constant_steps_are_float32_additions(shared: Path) -> None:
+    p, expected = recorded(shared, "constant")
+    w, again = np.float32(0), [0.0]
+    for number in range(600):
+        w += np.float32(steps(p)[0]) if number < 300 else -np.float32(steps(p)[1])
+        w = min(max(w, np.float32(p["w_min"])), np.float32(p["w_max"]))
+        again.append(float(w))
+    assert again == expected.tolist()
+
+
+def test_conductance_in_siemens_follows_the_weight(shared: Path) -> None:
+    p, expected = recorded(shared, "soft_bounds")
+    points = trace(card_of("soft_bounds", p), start=-2 * p["w_min"] / (p["w_max"] - p["w_min"]) - 1)
+    share = (expected - p["w_min"]) / (p["w_max"] - p["w_min"])
+    siemens = [point.conductance_S for point in points]
+    np.testing.assert_allclose(siemens, 1e-6 + share * 9e-6, rtol=1e-6)
+
+
+def test_constant_steps_are_reproduced_by_the_linear_law(shared: Path) -> None:
+    p, expected = recorded(shared, "constant")
+    width = p["w_max"] - p["w_min"]
+    law = Linear(Linear.Params(levels_up=2, levels_down=2))
+    one, straight = torch.ones(1, dtype=torch.long), torch.zeros((), dtype=torch.float64)
+    for number in range(600):
+        way = 0 if number < 300 else 1
+        step = torch.tensor(steps(p)[way] / width, dtype=torch.float64)
+        gone = (expected[number] - p["w_min"], p["w_max"] - expected[number])[way] / width
+        travel = torch.tensor([gone], dtype=torch.float64)
+        reached = min(float(law.advance(travel, one, Branch(step, straight))), 1.0) * width
+        after = (p["w_min"] + reached, p["w_max"] - reached)[way]
+        assert abs(after - expected[number + 1]) < 1e-7
