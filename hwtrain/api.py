@@ -40,18 +40,16 @@ def train(
     >>> result.accuracy > result.shallow_accuracy
     True
     """
-    named = data if isinstance(data, str) else None
-    values: dict[str, Any] = dict(settings)
-    if isinstance(net, str):
+    named = isinstance(data, str | Path)
+    values: dict[str, Any] = {**settings, "data": str(data) if named else type(data).__name__}
+    if not isinstance(net, Net | nn.Module):
         values["net"] = net
-    if named is not None:
-        values["data"] = named
     config: TrainConfig = make_config(**values)
     built = from_torch(net) if isinstance(net, nn.Module) else net
     result = run(
         config,
         net=built if isinstance(built, Net) else None,
-        data=None if named is not None else data,
+        data=None if named else data,
         out=None if out is None else Path(out),
         workers=workers,
     )

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from hwtrain.errors import CardError, UnknownNameError, nearest
-from hwtrain.registry import lookup, names
+from hwtrain.registry import lookup, names, unknown
 from hwtrain.shipped import shipped
 from hwtrain.strict_toml import Strict, explain, read_toml, validate
 
@@ -33,8 +34,8 @@ Fraction = Annotated[float, AfterValidator(_fraction)]
 
 
 def _known(kind: str, name: str) -> str:
-    if name not in (known := names(kind)):
-        raise ValueError(f"no {kind[:-1]} is called {name!r}: {nearest(name, known)}")
+    if name not in names(kind):
+        raise ValueError(unknown(kind, name))
     return name
 
 
@@ -246,7 +247,8 @@ class SynapseCard(Strict):
             return law(law.Params.model_validate(values))
         except ValidationError as problems:
             said = explain(law.Params, problems, where=f"response of law {name}", text="")
-            raise ValueError(said) from None
+            place = ("response", *(str(part) for part in problems.errors()[0]["loc"]))
+            raise PydanticCustomError("law", "{said}", {"said": said, "place": place}) from None
 
 
 class IdealCard(Strict):
@@ -296,21 +298,21 @@ def card(name: str) -> Card:
 
 def card_id(name: str) -> str:
     """The id of a card given by id or by path."""
-    return Path(name).stem if name.endswith(".toml") else name
+    return Path(name).name.removesuffix(".toml")
 
 
 def read_card(file: Path) -> Card:
     """A card from its file."""
     values, text = read_toml(file, CardError)
-    kind = values.get("kind")
-    if kind not in _KINDS:
-        choice = nearest(str(kind), _KINDS)
-        raise CardError(f"{file}: kind = {kind!r} is no kind of card: {choice}")
     schema = values.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if isinstance(schema, int) and schema > SCHEMA:  # first: a newer schema may have other kinds
         raise CardError(
             f"{file}: schema = {schema} is newer than this hwtrain reads ({SCHEMA}): update hwtrain"
         )
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        choice = nearest(str(kind), _KINDS)
+        raise CardError(f"{file}: kind = {kind!r} is no kind of card: {choice}")
     return validate(_KINDS[kind], values, where=str(file), text=text, error=CardError)
 
 

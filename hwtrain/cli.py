@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line instead of a usage page."""
-        raise ConfigError(f"{self.prog}: {message}: see {self.prog} --help")
+        raise ConfigError(f"{message}: see {self.prog} --help")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As usual; an unknown flag is answered with the nearest one."""
@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HwtrainError as problem:
         print(f"hwtrain: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # outside training, which answers Ctrl-C itself
+        print("hwtrain: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         sys.stderr.close()
         return 1
@@ -109,7 +112,7 @@ def _train_flags(parser: Parser) -> None:
 
 
 def _train(found: argparse.Namespace) -> int:
-    from hwtrain.config import TrainConfig, make_config, read_config
+    from hwtrain.config import TrainConfig, make_config, read_config, with_run_cards
 
     given = {name: value for name in TrainConfig.model_fields if (value := getattr(found, name)) is not None}
     if found.workers is not None and found.workers < 1:
@@ -117,7 +120,7 @@ def _train(found: argparse.Namespace) -> int:
     if found.resume is not None:
         if given or found.config or found.out:
             raise ConfigError("--resume takes its settings from the run: leave the others out")
-        config = read_config(found.resume / "config.toml")
+        config = with_run_cards(read_config(found.resume / "config.toml"), found.resume)
     else:
         config = read_config(found.config, **given) if found.config else make_config(**given)
 

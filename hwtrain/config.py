@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from hwtrain.errors import ConfigError, nearest
-from hwtrain.registry import names
+from hwtrain.errors import ConfigError
+from hwtrain.registry import names, unknown
 from hwtrain.strict_toml import Strict, read_toml, validate
 
 SOFTWARE = "float32"
@@ -19,8 +19,8 @@ SOFTWARE = "float32"
 
 def _registered(kind: str) -> AfterValidator:
     def check(name: str | None) -> str | None:
-        if name is not None and name not in (known := names(kind)):
-            raise ValueError(f"no {kind[:-1]} is called {name!r}: {nearest(name, known)}")
+        if name is not None and name not in names(kind):
+            raise ValueError(unknown(kind, name))
         return name
 
     return AfterValidator(check)
@@ -62,12 +62,12 @@ class TrainConfig(Strict):
         1000, ge=1, description="updates between refreshes, for periodic and full-init"
     )
     weight_range: Positive = Field(
-        4.0, description="largest weight of a synapse, in standard deviations of the first weights"
+        6.0, description="largest weight of a synapse, in standard deviations of the first weights"
     )
     epochs: int = Field(5, ge=1, le=100_000, description="passes over the training set")
     batch: int = Field(1, ge=1, description="samples a step; each is its own update, in order")
     summed: bool = Field(False, description="write the sum of a batch as one update instead")
-    lr: Positive = Field(0.05, description="learning rate")
+    lr: Positive = Field(0.02, description="learning rate")
     lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
         0.7, description="the learning rate is multiplied by this after each epoch"
     )
@@ -113,6 +113,17 @@ def device_map(device: str | dict[str, str]) -> dict[str, str]:
     return {pattern.strip(): card.strip() for pattern, _, card in pairs}
 
 
+def with_run_cards(config: TrainConfig, run: Path) -> TrainConfig:
+    """The settings with a run's own copies of the cards that it was given as files."""
+
+    def copy(card: str) -> str:
+        kept = run / "cards" / Path(card).name
+        return str(kept) if card.endswith(".toml") and kept.exists() else card
+
+    device = {pattern: copy(card) for pattern, card in device_map(config.device).items()}
+    return config.model_copy(update={"device": device["*"] if list(device) == ["*"] else device})
+
+
 def read_config(path: Path, **override: Any) -> TrainConfig:
     """The settings in a TOML file, those given by name taking precedence."""
     values, text = read_toml(path, ConfigError)
@@ -130,10 +141,15 @@ def to_toml(config: TrainConfig) -> str:
     for name, value in config.model_dump().items():
         if isinstance(value, dict):
             tables.append(f"\n[{name}]")
-            tables += [f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()]
+            tables += [f"{_toml(k)} = {_toml(v)}" for k, v in value.items()]
         elif value is not None:
-            plain.append(f"{name} = {json.dumps(value)}")
+            plain.append(f"{name} = {_toml(value)}")
     return "\n".join([*plain, *tables]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """JSON is TOML but for surrogate pairs (as \\uD83D) and a bare delete character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def flag_help(name: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -170,7 +170,8 @@ def print_cards(rows: list[dict[str, Any]]) -> None:
     table = Table()
     shown = ("id", "technology", "law", "levels", "labels", "on/off", "c2c", "verified")
     for column in shown:
-        table.add_column(column, justify="right" if column in ("on/off", "c2c") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("on/off", "c2c") else "left"
+        table.add_column(column, justify=justify, no_wrap=column == "id")
     for row in rows:
         table.add_row(
             row["id"],
@@ -193,7 +194,8 @@ def _pair(row: dict[str, Any], name: str) -> str:
 def print_card(name: str, card: Card) -> None:
     """Every key of a card: value, meaning (its unit ends the key), and how one measures it."""
     table = Table(title=name, title_justify="left")
-    for column in ("key", "value", "meaning", "measured by"):
+    table.add_column("key", no_wrap=True)  # whole in a narrow window and for grep
+    for column in ("value", "meaning", "measured by"):
         table.add_column(column, overflow="fold")
     parts: list[tuple[str, BaseModel]] = [("", card)]
     if isinstance(card, SynapseCard):
@@ -236,7 +238,7 @@ def print_matrix() -> None:
     found = matrix()
     rules = names("rules")
     table = Table()
-    table.add_column("device")
+    table.add_column("device", no_wrap=True)
     for rule in rules:
         table.add_column(rule)
     for device, row in found.items():

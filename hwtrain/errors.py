@@ -9,6 +9,9 @@ from collections.abc import Iterable
 class HwtrainError(Exception):
     """Bad input or a failed run; the command line prints the message alone and exits with 2."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # names in it may hold line breaks
+
 
 class CardError(HwtrainError):
     """A device card that cannot be read, or says something impossible."""

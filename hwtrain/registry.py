@@ -43,7 +43,13 @@ def lookup(kind: str, name: str) -> Any:
     foreign = _foreign(kind)
     if name in foreign:
         return foreign[name].load()
-    raise UnknownNameError(f"no {kind[:-1]} is called {name!r}: {nearest(name, names(kind))}")
+    raise UnknownNameError(unknown(kind, name))
+
+
+def unknown(kind: str, name: str) -> str:
+    """The message for a name that is not registered, with the nearest one."""
+    one = "loss" if kind == "losses" else kind.removesuffix("s")
+    return f"no {one} is called {name!r}: {nearest(name, names(kind))}"
 
 
 def _own(kind: str) -> list[str]:

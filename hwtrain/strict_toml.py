@@ -26,15 +26,17 @@ Model = TypeVar("Model", bound=BaseModel)
 def read_toml(path: Path, error: type[HwtrainError]) -> tuple[dict[str, Any], str]:
     """The tables of a TOML file and its text."""
     try:
-        if path.stat().st_size > _LARGEST:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)  # a device such as /dev/zero has no size to ask for
+        if len(data) > _LARGEST:
             raise error(f"{path}: larger than {_LARGEST} bytes: this is not a file of settings")
-        text = path.read_text(encoding="utf-8")
+        text = data.decode("utf-8")
         return tomllib.loads(text), text
     except OSError as problem:
         raise error(f"{path}: {problem.strerror}: check the path") from None
     except UnicodeDecodeError as problem:
         raise error(f"{path}: byte {problem.start} is not UTF-8: save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:  # ValueError: also a number of 5000 digits
         raise error(f"{path}: not TOML: {problem}") from None
 
 
@@ -50,10 +52,13 @@ def validate(
 
 def explain(model: type[BaseModel], problems: ValidationError, *, where: str, text: str) -> str:
     """The first problem of a validation as ``file:line: key = value: what and how to mend it``."""
-    first = problems.errors()[0]
-    place = tuple(str(part) for part in first["loc"])
+    found = problems.errors()
+    # Of a choice of types every branch complains; the one that came deepest is what was meant.
+    alike = [one for one in found if one["loc"][:1] == found[0]["loc"][:1]]
+    first = max(alike, key=lambda one: len(one["loc"]))
+    place = _place(model, tuple(str(part) for part in first["loc"]))
     key = ".".join(place)
-    line = line_of(text, place)
+    line = line_of(text, place or first.get("ctx", {}).get("place", ()))
     start = f"{where}:{line}" if line else where
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, place[:-1])
@@ -80,6 +85,17 @@ def line_of(text: str, place: tuple[str, ...]) -> int | None:
             if full == place[: len(full)]:
                 return number
     return header
+
+
+def _place(model: type[BaseModel], loc: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys in a problem's location, without the names of types that pydantic puts after them."""
+    for depth, part in enumerate(loc, start=1):
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        inner = fields[part].annotation if part in fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return loc[:depth]
+        model = inner
+    return loc
 
 
 def _known_keys(model: type[BaseModel], place: tuple[str, ...]) -> list[str]:

@@ -15,7 +15,7 @@ from hwtrain.layers.base import Layer, MakeArray, Shape, State
 from hwtrain.layers.dense import load_first
 from hwtrain.substrates.base import Array
 
-Images = Float[Tensor, "batch channels height width"]
+Images = Float[Tensor, "batch _ _ _"]
 
 
 class Conv2d(Layer):
@@ -77,7 +77,7 @@ class Conv2d(Layer):
         _, height, width = self.out_shape(tuple(x.shape[1:]))
         y = y.reshape(x.shape[0], height * width, self.out_channels).transpose(1, 2)
         if self.bias:
-            y = y + self._arrays["bias"].peek()[0]
+            y = y + self._arrays["bias"].read(x.new_ones(x.shape[0], 1, 1)).transpose(1, 2)
         return y.reshape(x.shape[0], self.out_channels, height, width), state, (columns, x.shape)
 
     def igrad(self, d: Images, tape: tuple[Tensor, Shape]) -> Images:

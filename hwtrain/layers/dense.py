@@ -63,7 +63,7 @@ class Dense(Layer):
         """W x + b; the tape is x."""
         y = self._arrays["weight"].read(x[:, None])[:, 0]
         if self.bias:
-            y = y + self._arrays["bias"].peek()[0, :, 0]
+            y = y + self._arrays["bias"].read(x.new_ones(x.shape[0], 1, 1))[:, 0]
         return y, state, x
 
     def igrad(self, d: Float[Tensor, "batch out"], tape: Tensor) -> Float[Tensor, "batch in_"]:

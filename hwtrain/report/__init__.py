@@ -24,7 +24,7 @@ def write_report(run: Path) -> Path:
     drawn = plots(found)
     make_folder(run / FIGURES)
     for plot in drawn:
-        for ending, content in (("svg", plot.svg()), ("pdf", plot.pdf()), ("csv", plot.csv())):
+        for ending, content in (("svg", plot.svg), ("pdf", plot.pdf()), ("csv", plot.csv())):
             write_file(run / FIGURES / f"{plot.name}.{ending}", content)
     write_file(run / PAGE, page(found, drawn))
     return run / PAGE

@@ -6,6 +6,7 @@ import csv
 import io
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from matplotlib import rc_context
@@ -69,14 +70,14 @@ class Plot:
     figure: Figure
     table: Table
 
+    @cached_property
     def svg(self) -> str:
         """The figure as SVG, the same bytes every time."""
-        # Ids are hashes; the figure's name salts them, for a page holds several figures.
-        return self._saved("svg", {"Date": None}, {"svg.hashsalt": self.name}).decode()
+        return self._saved("svg", {"Date": None}).decode()
 
     def pdf(self) -> bytes:
         """The figure as PDF, the same bytes every time."""
-        return self._saved("pdf", {"CreationDate": None}, {})
+        return self._saved("pdf", {"CreationDate": None})
 
     def csv(self) -> str:
         """The columns, numbers in full."""
@@ -86,9 +87,10 @@ class Plot:
         rows.writerows(zip(*self.table.values(), strict=True))
         return text.getvalue()
 
-    def _saved(self, kind: str, metadata: dict[str, None], settings: dict[str, Any]) -> bytes:
+    def _saved(self, kind: str, metadata: dict[str, None]) -> bytes:
         content = io.BytesIO()
-        with house_style(), rc_context(settings):
+        # An SVG's ids are salted hashes, and a page holds several figures.
+        with house_style(), rc_context({"svg.hashsalt": self.name}):
             self.figure.savefig(content, format=kind, metadata=metadata)
         return content.getvalue()
 
@@ -101,14 +103,15 @@ def house_style() -> AbstractContextManager[None]:
 def blank(title: str) -> tuple[Figure, Axes]:
     """An empty figure with one pair of axes."""
     figure = Figure()
-    figure.suptitle(title, x=0.012, ha="left", fontsize=10, fontweight="bold")
+    figure.suptitle(title, x=0.002, ha="left", fontsize=10, fontweight="bold")
     return figure, figure.add_subplot()
 
 
 def legend(figure: Figure, axes: Axes) -> None:
     """Above the axes, where it never hides data; more rows make the figure taller, not the axes lower."""
     labels = axes.get_legend_handles_labels()[1]
-    columns = max(1, min(3, _LINE // (max(map(len, labels)) + _HANDLE)))
+    widths = [len(label) + _HANDLE for label in labels]
+    columns = len(labels) if sum(widths) <= _LINE else max(1, _LINE // max(widths))
     rows = -(-len(labels) // columns)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + (rows - 1) * _ROW_INCHES)
@@ -119,7 +122,7 @@ def epochs_on(axes: Axes, epochs: int) -> None:
     """Whole epochs on the horizontal axis; a short run keeps some air about its points."""
     air = 0.5 if epochs < 3 else 0.02 * epochs
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(1 - air, epochs + air)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import NullLocator
 
+from hwtrain.analysis.estimate import estimate
 from hwtrain.analysis.trace import trace
 from hwtrain.cards import Faults, SynapseCard, Variation, card_id
 from hwtrain.report.figure import (
@@ -28,7 +30,7 @@ from hwtrain.report.figure import (
     percent,
     siemens,
 )
-from hwtrain.report.quantities import accuracy, estimate, quantity, share
+from hwtrain.report.quantities import accuracy, quantity, share
 from hwtrain.report.run_folder import Role, RunFolder, Trial
 
 ROLES: dict[Role, tuple[str, str, str, str]] = {
@@ -47,8 +49,7 @@ _ARRIVED, _LONGEST = 0.99, 1000
 
 def plots(run: RunFolder) -> list[Plot]:
     """Every figure that this run has data for; figures about conductance need a synapse."""
-    # Whatever style the user has set does not change the report.
-    with style_context(["default", _STYLE]):
+    with house_style():
         made = [accuracy_by_epoch(run)]
         made += [response(*named) for named in _distinct(run.synapses, card_id)]
         first = run.of("device")[0]
@@ -91,7 +92,7 @@ def accuracy_by_epoch(run: RunFolder) -> Plot:
     percent(axes.yaxis)
     legend(figure, axes)
     band = "; bands: ± 1 sd" if len(run.of("device")) > 1 else ""
-    caption = f"Mean over {_seeds(run)}{band}. The shallow control trains its readout alone."
+    caption = f"{_seeds(run)}{band}. The shallow control trains its readout alone."
     alt = f"Line plot of accuracy by epoch. At the end: {', '.join(said)}."
     return Plot("accuracy", "Accuracy by epoch", caption, alt, figure, table)
 
@@ -103,21 +104,20 @@ def _by_epoch(trials: list[Trial]) -> list[tuple[float, ...]]:
 def response(name: str, card: SynapseCard) -> Plot:
     """LTP over the card's levels and LTD back: the typical device, and devices with their scatter."""
     up, down = _levels(card, "up"), _levels(card, "down")
-    walk = {"card": card, "up": up, "down": down, "start": -1.0}
-    points = trace(**walk, noise_free=True)
+    walk = partial(trace, card, up=up, down=down, start=-1.0)
+    points = walk(noise_free=True)
     table: Table = {
         "pulse": [p.pulse for p in points],
         "direction": [p.direction for p in points],
         "typical_S": [p.conductance_S for p in points],
     }
     for seed in range(_TRACES if _varies(card) else 0):
-        noisy = trace(**walk, seed=seed)
+        noisy = walk(seed=seed)
         table[f"with_variation_{seed}_S"] = [p.conductance_S for p in noisy]
     figure, axes = blank(f"Conductance response, {name}")
-    wide = {"linewidth": 2.2, "zorder": 3}
-    axes.plot(table["pulse"], table["typical_S"], color=BLUE, label="typical device", **wide)
+    axes.plot(table["pulse"], table["typical_S"], color=BLUE, label="typical", linewidth=2.2, zorder=3)
     for colour, column in zip((ORANGE, GREEN), list(table)[3:], strict=False):
-        label = f"with scatter, seed {len(axes.lines) - 1}"
+        label = f"scatter, seed {len(axes.lines) - 1}"
         axes.plot(table["pulse"], table[column], color=colour, linewidth=0.9, label=label)
     axes.axvline(up, color=INK, linewidth=0.7, linestyle=(0, (2, 3)))
     siemens(axes.yaxis)
@@ -161,8 +161,15 @@ def conductances(run: RunFolder, name: str, layer: str) -> Plot:
     figure, axes = blank(f"Conductances of {layer}")
     floor = 0.5 / cells  # below a single cell, where a logarithmic axis may end
     axes.set_yscale("log", nonpositive="clip")
-    filled = {"baseline": floor, "fill": True, "color": GREY, "alpha": 0.45}
-    axes.stairs(table["before_share"], edges, label="before training", **filled)
+    axes.stairs(
+        table["before_share"],
+        edges,
+        baseline=floor,
+        fill=True,
+        color=GREY,
+        alpha=0.45,
+        label="before training",
+    )
     axes.stairs(
         table["after_share"], edges, baseline=floor, color=BLUE, linewidth=1.5, label="after training"
     )
@@ -174,7 +181,7 @@ def conductances(run: RunFolder, name: str, layer: str) -> Plot:
     percent(axes.yaxis)
     axes.margins(x=0.02)
     legend(figure, axes)
-    caption = f"{cells // len(found)} cells of {device}, mean over {_seeds(run)}; logarithmic scale."
+    caption = f"{cells // len(found)} cells of {device}, logarithmic scale. {_seeds(run)}."
     alt = f"Histograms of the conductances of {layer} before and after training. {_ends(table)}"
     return Plot(f"conductances-{name}", f"Conductances of {layer}", caption, alt, figure, table)
 
@@ -217,4 +224,5 @@ def _each_epoch(trials: list[Trial], layer: str, what: str) -> list[int]:
 
 
 def _seeds(run: RunFolder) -> str:
-    return "one seed" if (seeds := len(run.of("device"))) == 1 else f"{seeds} seeds"
+    seeds = len(run.of("device"))
+    return "One seed" if seeds == 1 else f"Mean over {seeds} seeds"

@@ -1,11 +1,10 @@
-"""Numbers as people read them, and the statistics of a few seeds."""
+"""Numbers as people read them."""
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+
+from hwtrain.analysis.estimate import Estimate
 
 SPACE = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -15,45 +14,6 @@ NONE = "\N{EN DASH}"
 _PREFIXES = "fpnµm kMGT"
 _PAST = 5
 """Where the prefix for 1 stands."""
-
-# Student's t, 97.5 %, for 1 to 30 degrees of freedom.
-_T975 = (
-    12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
-    2.200985, 2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
-    2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds; one seed has neither deviation nor interval."""
-
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, standard deviation and 95 % t-interval of the mean."""
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return Estimate(mean, None, None, None)
-    sd = statistics.stdev(values)
-    half = t975(len(values) - 1) * sd / math.sqrt(len(values))
-    return Estimate(mean, sd, mean - half, mean + half)
-
-
-def t975(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t."""
-    if freedom <= len(_T975):
-        return _T975[freedom - 1]
-    z = statistics.NormalDist().inv_cdf(0.975)
-    # The expansion about the normal distribution is good to 1e-6 beyond the table.
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -92,15 +52,16 @@ def accuracy(value: Estimate) -> str:
     return f"{100 * value.mean:.2f}{spread}"
 
 
-def difference(value: Estimate) -> str:
-    """Percentage points with a sign, and the interval if there is one."""
-    if value.low is None or value.high is None:
-        return _signed(value.mean)
-    return f"{_signed(value.mean)} [{_signed(value.low)}, {_signed(value.high)}]"
-
-
-def _signed(fraction: float) -> str:
+def signed(fraction: float) -> str:
+    """Percentage points, with their sign."""
     return f"{100 * fraction:+.2f}".replace("-", MINUS)
+
+
+def interval(value: Estimate) -> str:
+    """The interval in percentage points, if there is one."""
+    if value.low is None or value.high is None:
+        return ""
+    return f"[{signed(value.low)}, {signed(value.high)}]"
 
 
 def _digits(value: float) -> str:
@@ -108,4 +69,4 @@ def _digits(value: float) -> str:
     if value == 0:
         return "0"
     after = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.2e}")))))
-    return f"{value:.{after}f}" if after < 6 else f"{value:.2g}"
+    return f"{value:.{after}f}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hwtrain.cards import Card, SynapseCard, card
-from hwtrain.config import TrainConfig, device_map, device_of, read_config
+from hwtrain.config import TrainConfig, device_map, device_of, read_config, with_run_cards
 from hwtrain.errors import ConfigError, RunError
 
 Role = Literal["device", "baseline", "shallow"]
@@ -145,10 +145,16 @@ def read_run(path: Path) -> RunFolder:
         raise _damaged(path / "env.json", "not a table")
     result = _record(ResultFile, path / "result.json", _json(path / "result.json"))
     trials = [_trial(path / "trials" / row.name, row) for row in result.trials]
-    cards = {name: card(name) for name in device_map(config.device).values()}
-    run = RunFolder(path, config, cards, environment, result, trials)
+    run = RunFolder(path, config, _cards(config, path), environment, result, trials)
     _check_alike(run)
     return run
+
+
+def _cards(config: TrainConfig, path: Path) -> dict[str, Card]:
+    """The cards under the names that the settings give them, read from the run's own copies."""
+    names = device_map(config.device).values()
+    kept = device_map(with_run_cards(config, path).device).values()
+    return {name: card(copy) for name, copy in zip(names, kept, strict=True)}
 
 
 def _trial(folder: Path, row: TrialRow) -> Trial:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hwtrain.arith.threefry import Streams
-from hwtrain.cards import Card
+from hwtrain.cards import Card, SynapseCard
 from hwtrain.direction import Dense, Direction, Outer, Transform
 from hwtrain.errors import IncompatibleRule
 from hwtrain.ledger import Ledger
@@ -36,7 +36,7 @@ class Options:
     cell: str | None = None
     refresh: str | None = None
     refresh_every: int = 1000
-    weight_range: float = 4.0
+    weight_range: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Array(ABC):
 
     ports: ClassVar[frozenset[str]]
     takes: ClassVar[tuple[type, ...]] = (Outer, Dense)
+    synapse: SynapseCard | None = None
+    """The card of the synapses that the array is made of, where it is."""
 
     def __init__(self, geometry: Geometry, trial: Trial) -> None:
         self.geometry = geometry
@@ -137,6 +139,9 @@ class Array(ABC):
     def wear(self) -> int:
         """Pulses that the most used cell has taken."""
         return 0
+
+    def rewind(self) -> None:  # noqa: B027 - most substrates draw nothing as they read
+        """Begin a new look: noise of evaluation depends on step and sample, not on earlier looks."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:

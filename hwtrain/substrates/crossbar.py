@@ -30,7 +30,7 @@ class CrossbarArray(Array):
 
     def __init__(self, card: SynapseCard, options: Options, geometry: Geometry, trial: Trial) -> None:
         super().__init__(geometry, trial)
-        self.card = card
+        self.synapse = self._card = card
         self.w_max = options.weight_range * geometry.std
         cell: type[Cell] = lookup("cells", options.cell or card.cell.kind)
         update: type[Update] = lookup("updates", options.update)
@@ -60,6 +60,10 @@ class CrossbarArray(Array):
     def wear(self) -> int:
         """Pulses that the most used cell has taken."""
         return int(self.cells.wear.max())
+
+    def rewind(self) -> None:
+        """Reads are numbered from 0 again."""
+        self._passes = (None, 0)
 
     def state(self) -> dict[str, Tensor]:
         """Conductances, wear and the cell's own state."""
@@ -121,14 +125,18 @@ class CrossbarArray(Array):
         )
 
     def _load(self, weights: Float[Tensor, "groups out in_"]) -> None:
-        unit = (weights / self.w_max).clamp(-1, 1)
+        unit = weights / self.w_max
+        beyond = int((unit.abs() > 1).sum())
+        unit = unit.clamp(-1, 1)
         pulses = self.cells.program(self.cell.place(unit).flatten())
         self._unit = self._weight_of_cells()
-        self.trial.ledger.add(self.geometry.path, "load", pulses_up=int(pulses.sum()))
+        self.trial.ledger.add(
+            self.geometry.path, "load", weights=unit.numel(), beyond=beyond, pulses_up=int(pulses.sum())
+        )
 
     def _through_periphery(self, x: Tensor, *, transposed: bool) -> Tensor:
         """DAC, the array with its read noise, ADC; scaled digitally to each vector's largest value."""
-        wires = self.card.read
+        wires = self._card.read
         multiply = dense.read_t if transposed else dense.read
         if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
             return multiply(self._unit, x) * self.w_max
@@ -145,11 +153,11 @@ class CrossbarArray(Array):
         return y * largest * self.w_max
 
     def _noise(self, drive: Tensor, *, transposed: bool) -> Tensor:
-        span = self.card.range
+        span = self._card.range
         offset = span.g_min_S / (span.g_max_S - span.g_min_S)
         squares = ((self.cells.g + offset) ** 2).view(self.cell.branches, *self.geometry.shape)
         power = (dense.read_t if transposed else dense.read)(squares.sum(0), drive**2)
-        deviation = self.card.read.noise_rel * self.cell.slope * power.sqrt()
+        deviation = self._card.read.noise_rel * self.cell.slope * power.sqrt()
         clock = self.trial.ledger.clock
         evaluating = clock.phase == "eval"
         purpose = Purpose.READ_T if transposed else Purpose.READ
@@ -160,7 +168,7 @@ class CrossbarArray(Array):
         return deviation * torch.from_numpy(normal).view_as(power).to(power)
 
     def _digitised(self, y: Tensor, bits: int) -> Tensor:
-        wires, span = self.card.read, self.card.range
+        wires, span = self._card.read, self._card.range
         full = wires.adc_range_cells
         if wires.adc_range_A is not None and wires.v_read_V is not None:
             full = wires.adc_range_A / (wires.v_read_V * (span.g_max_S - span.g_min_S))

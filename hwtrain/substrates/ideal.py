@@ -29,11 +29,11 @@ class IdealArray(Array):
 
     def state(self) -> dict[str, Tensor]:
         """The weights."""
-        return {"weights": self._weights}
+        return {"weights": self._weights.clone()}  # writes work in place
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""
-        self._weights = state["weights"].to(self._weights)
+        self._weights = state["weights"].to(self._weights, copy=True)
 
     def _read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
         return dense.read(self._seen(), x)

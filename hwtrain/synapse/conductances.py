@@ -170,8 +170,8 @@ class Conductances:
         up, down = self._nominal["up"], self._nominal["down"]
         spread = self.card.variation
         if spread.label_dtod > 0:
-            up = Branch(*self.law.bends("up", spread.label_dtod * self._normal(4, 1)))
-            down = Branch(*self.law.bends("down", spread.label_dtod * self._normal(5, 1)))
+            up = Branch(*self.law.bends("up", spread.label_dtod * self._normal(4, 1.0)))
+            down = Branch(*self.law.bends("down", spread.label_dtod * self._normal(5, 1.0)))
         size = self._normal(0, spread.step_dtod)
         if spread.step_dist == "lognormal":
             size = (spread.step_dtod * size).exp()

@@ -46,6 +46,8 @@ class TorchEngine:
         """Loss and hits on samples that are not trained on."""
         clock = self.ledger.clock
         clock.phase, clock.step = "eval", step
+        for _, array in self.bound.net.arrays():
+            array.rewind()
         loss, correct = 0.0, 0
         for start in range(0, x.shape[0], EVAL_BATCH):
             clock.sample = start

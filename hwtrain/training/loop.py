@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,13 +23,14 @@ from typing import Any
 import torch
 
 from hwtrain import data as datasets
-from hwtrain.config import TrainConfig, to_toml
+from hwtrain.config import SOFTWARE, TrainConfig, device_map, to_toml
 from hwtrain.data import Split
 from hwtrain.errors import ConfigError, RunError
-from hwtrain.files import make_folder, write_file
+from hwtrain.files import cannot, make_folder, write_file
 from hwtrain.layers.dense import Dense
 from hwtrain.net import Net, mlp
 from hwtrain.registry import lookup
+from hwtrain.training.checkpoint import FILE, load_checkpoint
 from hwtrain.training.metrics import Result, summarise
 from hwtrain.training.trial import Outcome, Runner, Spec, Stopped, cards_of, place, specs
 
@@ -50,6 +52,10 @@ class Job:
         """Where the trial keeps its files."""
         return None if self.folder is None else self.folder / "trials" / spec.name
 
+    def mark(self, spec: Spec) -> str:
+        """What the trial's checkpoint must carry."""
+        return f"{self.fingerprint} {spec.name}"
+
 
 def run(
     config: TrainConfig,
@@ -68,9 +74,12 @@ def run(
     """
     torch.set_num_threads(1)  # parallelism is over trials; and sums keep their order
     began = time.monotonic()
+    if workers < 1:
+        raise ConfigError(f"workers = {workers}: at least 1")
     job = prepare(config, net, data, out, resume)
     if out is not None:
-        _open_folder(job, out)
+        _open_folder(job, out, resume)
+    config = job.config  # resolved: what config.toml says
     planned = specs(config)
     outcomes = list(_trials(job, planned, workers, progress))
     order = {spec.name: place for place, spec in enumerate(planned)}
@@ -84,7 +93,9 @@ def run(
 def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, resume: bool) -> Job:
     """Check the input whole: data, cards, net, ports and the state of the run folder."""
     split = datasets.load(config.data if data is None else data, evaluate=config.evaluate)
-    net = net or mlp(config.net or default_net(split), config.activation, lookup("losses", config.loss)())
+    if net is None:
+        config = config.model_copy(update={"net": config.net or default_net(split)})
+        net = mlp(str(config.net), config.activation, lookup("losses", config.loss)())
     split = _shaped(split, net)
     made = net.out_shape(split.input_shape)
     if made != (split.classes,):
@@ -94,9 +105,27 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
     for spec in specs(config):
         place(spec, config, net)
     job = Job(config, net, split, out, _fingerprint(config, net, split))
-    if out is not None and not resume and out.exists() and any(out.iterdir()):
-        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
+    if out is not None:
+        _check_folder(job, out, resume)
     return job
+
+
+def _check_folder(job: Job, out: Path, resume: bool) -> None:
+    """An empty folder or none to begin in; a run whose checkpoints are whole and its own to resume."""
+    try:
+        held = sorted(file.name for file in out.iterdir())
+    except FileNotFoundError:
+        held = []
+    except OSError as problem:
+        raise cannot(out, "use the folder", problem) from None
+    if held and not resume:
+        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
+    if resume and "env.json" not in held:
+        raise RunError(f"{out}: not the folder of a run: name the one that hwtrain train --out made")
+    for spec in specs(job.config) if resume else ():
+        folder = job.trial_folder(spec)
+        if folder is not None and (folder / FILE).exists():
+            load_checkpoint(folder, job.mark(spec))
 
 
 def default_net(split: Split) -> str:
@@ -117,10 +146,18 @@ def _shaped(split: Split, net: Net) -> Split:
     )
 
 
-def _open_folder(job: Job, out: Path) -> None:
+def _open_folder(job: Job, out: Path, resume: bool) -> None:
     make_folder(out)
-    write_file(out / "config.toml", to_toml(job.config))
-    write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
+    if resume:
+        for left in out.rglob("*.tmp-*"):  # of a run that was killed while it wrote
+            left.unlink(missing_ok=True)
+    else:
+        for name in device_map(job.config.device).values():
+            if name.endswith(".toml"):  # the run keeps its own copy: the user may edit hers
+                make_folder(out / "cards")
+                write_file(out / "cards" / Path(name).name, Path(name).read_bytes())
+        write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
+        write_file(out / "config.toml", to_toml(job.config))  # last: with it, the run can be resumed
     for spec in specs(job.config):
         folder = job.trial_folder(spec)
         assert folder is not None
@@ -145,14 +182,18 @@ def environment(config: TrainConfig) -> dict[str, Any]:
 def _fingerprint(config: TrainConfig, net: Net, split: Split) -> str:
     """What a checkpoint must agree with: settings, cards, net, data and the versions that compute."""
     digest = hashlib.sha256()
-    # Neither the number of seeds nor that of seconds between checkpoints changes a trial.
-    settings = config.model_dump(exclude={"seeds", "seed", "checkpoint_every_s"})
+    # Neither the number of seeds nor that of seconds between checkpoints changes a trial; of a card
+    # the content counts, not the name.
+    settings = config.model_dump(exclude={"device", "seeds", "seed", "checkpoint_every_s"})
     layers = [(path, type(layer).__name__) for path, layer in net.layers()]
     cards = {name: found.model_dump(mode="json") for name, found in cards_of(config).items()}
-    versions = [torch.__version__, torch.backends.cpu.get_cpu_capability()]
+    versions = [version("hwtrain"), torch.__version__, torch.backends.cpu.get_cpu_capability()]
     digest.update(json.dumps([settings, layers, cards, versions], sort_keys=True).encode())
     for values in (split.train_x, split.train_y, split.eval_x, split.eval_y):
         digest.update(values.tobytes())
+    placed, _ = place(Spec("baseline", "backprop", SOFTWARE, 0, config.lr), config, net)
+    for path, array in placed.net.arrays():  # shapes, and the weights that a net may bring along
+        digest.update(f"{path} {array.geometry.shape}".encode() + array.peek().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -172,7 +213,7 @@ def _tell(progress: Progress, name: str, total: int, done: int) -> None:
 
 def _train(job: Job, spec: Spec, tick: Callable[[int], None], stop: Callable[[], bool]) -> Outcome:
     runner = Runner(spec, job.config, job.net, job.data)
-    return runner.run(job.trial_folder(spec), job.fingerprint, tick, stop)
+    return runner.run(job.trial_folder(spec), job.mark(spec), tick, stop)
 
 
 def _in_processes(
@@ -185,19 +226,31 @@ def _in_processes(
         min(workers, len(planned)), context, initializer=_begin_worker, initargs=(job, asked, heard)
     )
     with pool:
-        waiting = {pool.submit(_train_in_worker, spec) for spec in planned}
-        while waiting:
-            done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+        try:
+            with _ctrl_c_blocked():
+                waiting = {pool.submit(_train_in_worker, spec) for spec in planned}
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+                if stop.is_set():
+                    asked.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                while not heard.empty():
+                    name, samples = heard.get()
+                    progress(name, samples, total)
+                for future in done:
+                    if future.cancelled():
+                        raise Stopped("before it began")
+                    yield future.result()
+        except BrokenProcessPool:
             if stop.is_set():
-                asked.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-            while not heard.empty():
-                name, samples = heard.get()
-                progress(name, samples, total)
-            for future in done:
-                if future.cancelled():
-                    raise Stopped("before it began")
-                yield future.result()
+                raise Stopped("with its workers") from None
+            raise RunError(
+                "a worker process ended before its trial, as when memory runs out: go on with --resume "
+                "and fewer --workers; a script that trains needs `if __name__ == '__main__':`"
+            ) from None
+        finally:  # whatever it was, the other workers need not train to the end
+            asked.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _worker: tuple[Job, Any, Any]
@@ -209,18 +262,33 @@ def _begin_worker(job: Job, asked: Any, heard: Any) -> None:
     _worker = (job, asked, heard)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks us to stop
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Should the parent be killed, whoever resumes the run must not find us writing to it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train_in_worker(spec: Spec) -> Outcome:
     job, asked, heard = _worker
-    parent = parent_process()
+    return _train(job, spec, lambda done: heard.put((spec.name, done)), asked.is_set)
 
-    def stop() -> bool:
-        if parent is not None and not parent.is_alive():
-            os._exit(1)  # killed: whoever resumes the run must not find us writing to it
-        return bool(asked.is_set())
 
-    return _train(job, spec, lambda done: heard.put((spec.name, done)), stop)
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Workers that start inside inherit this, and so outlive a Ctrl-C before they can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from hwtrain.training.trial import Outcome
 
 _CLIPPED = 0.5
 _ADC = 0.5
+_BEYOND = 0.01
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,17 @@ def warnings_of(outcome: Outcome) -> list[str]:
     """Lines about layers of which the pulses or converters do not do their work."""
     lines = []
     device = outcome.spec.device
-    for path, layer in outcome.position.rows[-1].get("layers", {}).items():
+    for path, layer in outcome.position.rows[-1]["layers"].items():
         share = layer["clipped"] / layer["pulses"] if layer["pulses"] else 0.0
         if share > _CLIPPED:
             lines.append(
                 f"layer {path} on device {device}: {share:.0%} of the pulses were clipped, the cells "
                 "stand at an end of their range: lower lr, widen weight_range, or choose another cell"
+            )
+        if layer["weights_beyond"] > _BEYOND * layer["weights"]:
+            lines.append(
+                f"layer {path} on device {device}: {layer['weights_beyond'] / layer['weights']:.0%} of the "
+                "first weights lie beyond the largest that its cells can hold: widen weight_range"
             )
         outputs = layer["adc_outputs"]
         for count, what, repair in (
@@ -111,7 +117,7 @@ def warnings_of(outcome: Outcome) -> list[str]:
 def _row(outcome: Outcome) -> dict[str, Any]:
     """One trial's figures."""
     spec, last = outcome.spec, outcome.position.rows[-1]
-    layers = list(last.get("layers", {}).values())
+    layers = list(last["layers"].values())
     used = [layer["wear"] / layer["endurance"] if layer["endurance"] else None for layer in layers]
     return {
         "name": spec.name,

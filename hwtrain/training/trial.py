@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor
 
 from hwtrain.arith.threefry import Purpose, Streams
-from hwtrain.cards import SynapseCard, card, card_id
+from hwtrain.cards import card, card_id
 from hwtrain.config import SOFTWARE, TrainConfig, device_map, device_of
 from hwtrain.data import Split
 from hwtrain.direction import Clip, Momentum, Sum, Transform
+from hwtrain.errors import ConfigError
 from hwtrain.files import write_file
 from hwtrain.ledger import Ledger
 from hwtrain.net import Net
@@ -25,12 +27,11 @@ from hwtrain.registry import lookup
 from hwtrain.rules.base import Bound
 from hwtrain.substrates.base import Options, Substrate, Trial, substrate_of
 from hwtrain.training.checkpoint import FILE, load_checkpoint, save_checkpoint
-from hwtrain.training.cost import pulse_cost
 from hwtrain.training.engine import TorchEngine
+from hwtrain.training.observe import histograms, layer_figures
 
 CHUNK = 100
 """Steps between two looks at the clock, the signals and the progress bar."""
-BINS = 64
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,22 @@ def specs(config: TrainConfig) -> list[Spec]:
     return list(found.values())
 
 
+def torch_device(config: TrainConfig) -> torch.device:
+    """What computes; ConfigError where torch cannot."""
+    try:
+        device = torch.device(config.torch_device)
+        torch.zeros(1, device=device).item()
+    except Exception as problem:  # noqa: BLE001 - every back end raises something of its own
+        said = next(iter(str(problem).splitlines()), type(problem).__name__)
+        raise ConfigError(f"torch_device = {config.torch_device!r}: {said}: choose cpu") from None
+    return device
+
+
 def place(spec: Spec, config: TrainConfig, net: Net) -> tuple[Bound, Ledger]:
     """A copy of the net on its devices, with its rule; IncompatibleRule if they do not fit."""
     placed = net.copy()
     ledger = Ledger()
-    trial = Trial(Streams(spec.seed), ledger, torch.float32, torch.device(config.torch_device))
+    trial = Trial(Streams(spec.seed), ledger, torch.float32, torch_device(config))
     options = Options(config.update, config.cell, config.refresh, config.refresh_every, config.weight_range)
     made: dict[str, Substrate] = {}
 
@@ -127,8 +139,8 @@ class Runner:
         self.spec, self.config, self.data = spec, config, data
         self.bound, self.ledger = place(spec, config, net)
         self.engine = TorchEngine(self.bound, self.ledger, config.batch)
-        self.position = Position(histograms=self._histograms("before", {}))
-        device = torch.device(config.torch_device)
+        self.position = Position(histograms=histograms(self.bound.net, "before"))
+        device = torch_device(config)
         self.train = _tensors(data.train_x, data.train_y, device)
         self.eval = _tensors(data.eval_x, data.eval_y, device)
         self._saved = time.monotonic()
@@ -154,9 +166,10 @@ class Runner:
                 self._train(chunk)
                 tick(position.epoch * len(self.data.train_y) + position.samples)
                 late = time.monotonic() - self._saved > self.config.checkpoint_every_s
-                if folder is not None and (late or stop()):
+                asked = stop()
+                if folder is not None and (late or asked):
                     self._save(folder, fingerprint)
-                if stop():
+                if asked:
                     raise Stopped(self.spec.name)
             self._finish_epoch()
             if folder is not None:
@@ -188,58 +201,16 @@ class Runner:
             "epoch": position.epoch,
             "step": position.step,
             "accuracy": found.correct / found.samples,
-            "loss": found.loss / found.samples,
-            "train_loss": position.loss / position.samples,
-            **self._pulses(),
+            "loss": _finite(found.loss / found.samples),
+            "train_loss": _finite(position.loss / position.samples),
+            "layers": layer_figures(self.bound.net, self.ledger),
         }
         position.rows.append(row)
         position.samples, position.loss = 0, 0.0
         position.done = position.epoch == self.config.epochs
         if position.done:
-            self._histograms("after", position.histograms)
-
-    def _pulses(self) -> dict[str, Any]:
-        """Pulses so far by layer, and what looks wrong."""
-        layers = {}
-        for path, array in self.bound.net.arrays():
-            pulsed = card(device_of(self.spec.device, path.rpartition(".")[0]))
-            if not path.endswith(".weight") or not isinstance(pulsed, SynapseCard):
-                continue
-            cost = pulse_cost(self.ledger, path, pulsed)
-            counts = self.ledger.of("train", path, "adc")
-            layers[path] = {
-                "pulses": cost.pulses,
-                "clipped": cost.clipped,
-                "energy_J": cost.energy_J,
-                "time_s": cost.time_s,
-                "resets": self.ledger.of("train", path, "write")["resets"],
-                "wear": array.wear(),
-                "endurance": pulsed.pulse.endurance,
-                "adc_outputs": counts["outputs"],
-                "adc_clipped": counts["adc_clipped"],
-                "adc_lost": counts["adc_lost"],
-            }
-        return {"layers": layers} if layers else {}
-
-    def _histograms(
-        self, when: str, into: dict[str, dict[str, list[float]]]
-    ) -> dict[str, dict[str, list[float]]]:
-        """Conductance histograms of every array that has conductances."""
-        for path, array in self.bound.net.arrays():
-            siemens = array.siemens()
-            if siemens is None:
-                continue
-            values = siemens.cpu().numpy()
-            edges = into.get(path, {}).get("edges_S")
-            if edges is None:
-                span = card(device_of(self.spec.device, path.rpartition(".")[0]))
-                assert isinstance(span, SynapseCard)
-                low, high = span.range.g_min_S, span.range.g_max_S
-                edges = list(np.linspace(low, high, BINS + 1))
-                into[path] = {"edges_S": edges}
-            clipped = values.clip(edges[0], edges[-1])
-            into[path][when] = np.histogram(clipped, bins=edges)[0].tolist()
-        return into
+            for path, after in histograms(self.bound.net, "after").items():
+                position.histograms[path] |= after
 
     def _tensors(self) -> dict[str, Tensor]:
         rule = {f"rule/{name}": value for name, value in self.bound.state().items()}
@@ -252,8 +223,9 @@ class Runner:
         self._began = self._saved = now
         position.ledger = self.ledger.rows()
         rows = "".join(json.dumps(row) + "\n" for row in position.rows)
-        save_checkpoint(folder, self._tensors(), asdict(position), fingerprint)
+        # The checkpoint last: once it says that the trial is done, nobody writes the others again.
         write_file(folder / "metrics.jsonl", rows)
+        save_checkpoint(folder, self._tensors(), asdict(position), fingerprint)
 
     def _restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
         self.position = Position(**position)
@@ -265,8 +237,13 @@ class Runner:
 
 
 def cards_of(config: TrainConfig) -> dict[str, Any]:
-    """Every card of a run by id, for the fingerprint and the report."""
-    return {name: card(name) for name in (*device_map(config.device).values(), SOFTWARE)}
+    """Every card of a run, by the pattern of the layers that it is for."""
+    return {pattern: card(name) for pattern, name in device_map(config.device).items()}
+
+
+def _finite(value: float) -> float | None:
+    """None for the loss of a run that diverged: JSON has no word for it."""
+    return value if math.isfinite(value) else None
 
 
 def _tensors(x: np.ndarray, labels: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -85,7 +85,7 @@ def test_trace_of_aihwkit_is_reproduced(shared: Path, family: str) -> None:
 def test_every_single_pulse_of_aihwkit_is_reproduced(shared: Path, family: str) -> None:
     p, expected = recorded(shared, family)
     card = card_of(family, p)
-    for number in range(0, 600, 7):
+    for number in range(0, 600, 13):
         up = int(number < 300)
         after = response(card, p, float(expected[number]), up, 1 - up)[-1]
         assert abs(after - expected[number + 1]) < 1e-7

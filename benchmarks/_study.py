@@ -1,0 +1,78 @@
+"""What the studies share: runs that resume, figures as JSON lines, results with where they came from."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hwtrain.analysis.estimate import Estimate, estimate
+from hwtrain.config import make_config
+from hwtrain.training.loop import environment, run
+from hwtrain.training.metrics import Result
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+WORK = HERE.parent / "runs" / "studies"
+
+
+class Figures:
+    """Prints one JSON line a figure and keeps them; ``finish`` gives the exit code."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lines: list[dict[str, Any]] = []
+        self.detail: dict[str, Any] = {}
+
+    def add(self, name: str, value: float, unit: str, target: str | None = None) -> None:
+        """One figure; ``target`` is such as ">= 0.96"."""
+        line = {"name": name, "value": value, "unit": unit, "target": target, "ok": _meets(value, target)}
+        self.lines.append(line)
+        print(json.dumps(line), flush=True)
+
+    def finish(self) -> int:
+        """Write results/<name>.json with machine, date, commit; 1 when a target was missed."""
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+        )
+        document = {
+            "study": self.name,
+            "date": datetime.now(UTC).date().isoformat(),
+            "commit": commit.stdout.strip(),
+            "machine": f"{platform.processor() or platform.machine()}, {platform.system()}",
+            "environment": environment(make_config()),
+            "figures": self.lines,
+            **self.detail,
+        }
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        return 0 if all(line["ok"] for line in self.lines) else 1
+
+
+def _meets(value: float, target: str | None) -> bool:
+    if target is None:
+        return True
+    sign, _, limit = target.partition(" ")
+    return value >= float(limit) if sign == ">=" else value <= float(limit)
+
+
+def resumed(study: str, name: str, workers: int = 2, **settings: Any) -> Result:
+    """Train under runs/studies/<study>/<name>; what was done before is not done again."""
+    folder = WORK / study / name
+    print(f"{study}: {name}", file=sys.stderr, flush=True)
+    resume = (folder / "config.toml").exists()
+    return run(make_config(**settings), out=folder, resume=resume, workers=workers)
+
+
+def by_seed(result: Result, role: str = "device") -> list[float]:
+    """Accuracies of a role in percent, in the order of the seeds."""
+    return [100 * row["accuracy"] for row in result.trials if row["role"] == role]
+
+
+def difference(ours: list[float], theirs: list[float]) -> Estimate:
+    """Paired difference over seeds, with its 95 % interval."""
+    return estimate([a - b for a, b in zip(ours, theirs, strict=True)])

@@ -1,0 +1,213 @@
+"""The tables of the page: every cell as people read it, beside the exact number it stands for."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hwtrain.analysis.estimate import estimate
+from hwtrain.cards import Card, SynapseCard, card_id
+from hwtrain.config import TrainConfig
+from hwtrain.report.quantities import (
+    NONE,
+    UNKNOWN,
+    accuracy,
+    count,
+    duration,
+    interval,
+    quantity,
+    share,
+    signed,
+)
+from hwtrain.report.run_folder import LayerCounts, Role, RunFolder, Trial
+
+RESULT_COLUMNS = (
+    "Accuracy, %",
+    "Difference to software backprop, points",
+    "Pulses",
+    "Clipped share",
+    "Pulse energy",
+    "Pulse time",
+    "Endurance used",
+    "Wall time a trial",
+)
+LAYER_COLUMNS = (
+    "Pulses",
+    "Clipped share",
+    "Resets",
+    "Pulse energy",
+    "Pulse time",
+    "Most pulses on one cell",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, the number behind it (None where there is none), a second line."""
+
+    text: str
+    value: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: what it is about, a line of detail, its cells."""
+
+    label: str
+    detail: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """A card's provenance and what it says of the device."""
+
+    name: str
+    title: str
+    technology: str
+    citation: str
+    location: str
+    licence: str
+    kind: str
+    verified: bool
+    facts: list[tuple[str, str]]
+
+
+def results(run: RunFolder) -> list[Row]:
+    """The device beside its controls; a control that is the device itself has no row of its own."""
+    names: dict[Role, tuple[str, str]] = {
+        "device": (" + ".join(map(card_id, run.cards)), f"device, {run.config.rule}"),
+        "baseline": ("software backprop", "control"),
+        "shallow": ("shallow", "control: hidden layers frozen"),
+    }
+    return [Row(*names[role], _result(run, role)) for role in names if run.of(role)]
+
+
+def _result(run: RunFolder, role: Role) -> list[Cell]:
+    trials = run.of(role)
+    found = estimate([trial.row.accuracy for trial in trials])
+    cells = [Cell(accuracy(found), found.mean), _against_software(run, role)]
+    if role == "device" and run.synapses:
+        cells += _cost([trial.row for trial in trials])
+        used = _mean([trial.row.endurance_used for trial in trials])
+        cells.append(Cell(UNKNOWN if used is None else share(used), used))
+    else:
+        cells += [Cell(NONE)] * 5
+    wall = statistics.fmean(trial.row.wall_s for trial in trials)
+    return [*cells, Cell(duration(wall), wall)]
+
+
+def _against_software(run: RunFolder, role: Role) -> Cell:
+    """The difference to software backprop, seed by seed."""
+    # A run whose device is software backprop is its own control.
+    control: Role = "baseline" if run.of("baseline") else "device"
+    baseline = {trial.row.seed: trial.row.accuracy for trial in run.of(control)}
+    paired = [
+        trial.row.accuracy - baseline[trial.row.seed] for trial in run.of(role) if trial.row.seed in baseline
+    ]
+    if role == control or not paired:
+        return Cell(NONE)
+    found = estimate(paired)
+    return Cell(signed(found.mean), found.mean, interval(found))
+
+
+def _cost(rows: list[Any]) -> list[Cell]:
+    """Pulses, clipped share, energy and time of training one trial, mean over seeds."""
+    pulses, clipped = sum(row.pulses for row in rows), sum(row.clipped for row in rows)
+    clipped_share = clipped / pulses if pulses else None
+    energy = _mean([row.energy_J for row in rows])
+    time = _mean([row.pulse_time_s for row in rows])
+    return [
+        Cell(count(pulses / len(rows)), pulses / len(rows)),
+        Cell(share(clipped_share), clipped_share),
+        Cell(quantity(energy, "J"), energy),
+        Cell(duration(time), time),
+    ]
+
+
+def layers(run: RunFolder) -> list[Row]:
+    """What the pulses of each layer came to, mean over seeds; the worn cell is the worst of all."""
+    devices = run.of("device")
+    return [
+        Row(path, card_id(run.card_of(path)), _layer(devices, path)) for path in devices[0].epochs[-1].layers
+    ]
+
+
+def _layer(trials: list[Trial], path: str) -> list[Cell]:
+    found: list[LayerCounts] = [trial.epochs[-1].layers[path] for trial in trials]
+    pulses, clipped = sum(f.pulses for f in found), sum(f.clipped for f in found)
+    clipped_share = clipped / pulses if pulses else None
+    resets = statistics.fmean(f.resets for f in found)
+    energy, time = _mean([f.energy_J for f in found]), _mean([f.time_s for f in found])
+    wear, endurance = max(f.wear for f in found), found[0].endurance
+    worn = "" if endurance is None else f"{share(wear / endurance)} of {count(endurance)}"
+    return [
+        Cell(count(pulses / len(found)), pulses / len(found)),
+        Cell(share(clipped_share), clipped_share),
+        Cell(count(resets), resets),
+        Cell(quantity(energy, "J"), energy),
+        Cell(duration(time), time),
+        Cell(count(wear), wear, worn),
+    ]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean; None when any part is unknown."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return statistics.fmean(known) if len(known) == len(every) else None
+
+
+def card_facts(run: RunFolder) -> list[CardFacts]:
+    """Provenance of every card of the device."""
+    return [_card_facts(name, found) for name, found in run.cards.items()]
+
+
+def _card_facts(name: str, found: Card) -> CardFacts:
+    source = found.provenance
+    facts = _synapse_facts(found) if isinstance(found, SynapseCard) else [("format", str(found.dtype))]
+    return CardFacts(
+        card_id(name),
+        found.device.title,
+        found.device.technology,
+        source.citation,
+        source.location,
+        source.licence,
+        source.kind.replace("-", " "),
+        source.verified,
+        facts,
+    )
+
+
+def _synapse_facts(found: SynapseCard) -> list[tuple[str, str]]:
+    """Range and on/off ratio, then every key that the card gives, under its own name."""
+    low, high = found.range.g_min_S, found.range.g_max_S
+    facts = [("range", f"{quantity(low, 'S')} to {quantity(high, 'S')}"), ("on/off", f"{high / low:.3g}")]
+    given = dict(found.response)
+    for part in (found.variation, found.read, found.faults, found.pulse):
+        given |= part.model_dump(exclude_unset=True)
+    scattered = found.range.model_dump(exclude_defaults=True)
+    given |= {key: value for key, value in scattered.items() if key.endswith("_dtod")}
+    return facts + [(key, shown(value)) for key, value in given.items() if value is not None]
+
+
+def settings(config: TrainConfig) -> list[tuple[str, str, str]]:
+    """Key, value and meaning of every setting."""
+    return [
+        (name, shown(getattr(config, name)), field.description or "")
+        for name, field in type(config).model_fields.items()
+    ]
+
+
+def shown(value: Any) -> str:
+    """A setting as people write it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={part}" for key, part in value.items())
+    return str(value)

@@ -1,0 +1,113 @@
+"""The contract of every rule: it trains through its declared ports alone, without autograd."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hwtrain.cards import cards
+from hwtrain.registry import lookup
+from hwtrain.training.trial import Runner
+
+Make = Callable[..., Runner]
+
+
+def toy(seed: int, n: int) -> tuple[Any, Any]:
+    """Two classes that differ in the larger of two sums."""
+    x = np.random.default_rng(seed).random((n, 8))
+    return x, (x[:, :4].sum(1) > x[:, 4:].sum(1)).astype(int)
+
+
+DATA = (*toy(1, 200), *toy(2, 400))
+SETTINGS: dict[str, Any] = {"net": "8-6-2", "epochs": 3, "lr": 0.2, "device": "float32"}
+PORTS = ("read", "read_t", "write", "perturb")
+
+
+def run(made: Runner) -> Runner:
+    made.run(None, "", lambda _: None, lambda: False)
+    return made
+
+
+DEVICES = [next(name for name, its in cards() if its.kind == kind) for kind in ("ideal", "synapse")]
+
+
+def tensors_alive() -> list[torch.Tensor]:
+    return [found for found in gc.get_objects() if type(found) is torch.Tensor]
+
+
+def test_rule_trains_on_exact_weights(rule: str, trial: Make) -> None:
+    made = trial(DATA, rule=rule, **SETTINGS)
+    first = made.engine.evaluate(*made.eval, 0).correct / 400
+    run(made)
+    assert made.position.rows[-1]["accuracy"] > max(0.7, first + 0.15)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_no_tensor_asks_for_gradients(rule: str, device: str, trial: Make) -> None:
+    before = {id(found) for found in tensors_alive()}
+    made = run(trial(DATA, rule=rule, **(SETTINGS | {"device": device, "epochs": 1})))
+    new = [found for found in tensors_alive() if id(found) not in before]
+    assert len(new) > 4
+    assert not any(found.requires_grad or found.grad_fn for found in new)
+    assert not any(found.requires_grad for found in made._tensors().values())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_state_goes_round_in_mid_training(rule: str, device: str, momentum: float, trial: Make) -> None:
+    settings = SETTINGS | {"device": device, "momentum": momentum, "rule": rule}
+    one, other = trial(DATA, **settings), trial(DATA, **settings)
+    x, labels = one.train
+    one.engine.run(x[:60], labels[:60], 0, 0.1)
+    kept = {name: value.clone() for name, value in one._tensors().items()}
+    held = one._tensors()
+    one.engine.run(x[60:150], labels[60:150], 60, 0.1)
+    assert all(torch.equal(held[name], kept[name]) for name in kept), "what was kept moved along"
+    other.bound.net.restore(held)
+    other.bound.restore({n.removeprefix("rule/"): v for n, v in held.items() if n.startswith("rule/")})
+    other.engine.run(x[60:150], labels[60:150], 60, 0.1)
+    assert all(torch.equal(held[name], kept[name]) for name in kept), "what was restored moved along"
+    for name, value in one._tensors().items():
+        assert torch.equal(value, other._tensors()[name]), name
+    moved = [name for name, value in one._tensors().items() if not torch.equal(value, kept[name])]
+    assert moved
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_ledger_counts_the_declared_ports_and_no_others(rule: str, device: str, trial: Make) -> None:
+    made = run(trial(DATA, rule=rule, **(SETTINGS | {"device": device, "epochs": 1, "net": "8-6-5-2"})))
+    needs = lookup("rules", rule)().needs(made.bound.net)
+    assert needs
+    for path, declared in needs.items():
+        for port in PORTS:
+            counts = made.ledger.of("train", path, port)
+            used = counts["reads"] + counts["writes"] + counts["perturbs"]
+            assert (used > 0) == (port in declared), f"{path} {port}: {used}"
+            assert port == "write" or used in (0, 200)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_rule_trains_where_autograd_is_poisoned(
+    rule: str, device: str, trial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(*_: Any, **__: Any) -> Any:
+        raise AssertionError("autograd was used")
+
+    for owner, name in (
+        (torch.Tensor, "backward"),
+        (torch.Tensor, "requires_grad_"),
+        (torch.autograd, "grad"),
+        (torch.autograd, "backward"),
+        (torch.autograd.Function, "__init_subclass__"),
+        (torch.autograd.Function, "apply"),
+    ):
+        monkeypatch.setattr(owner, name, poison)
+    made = run(trial(DATA, rule=rule, **(SETTINGS | {"device": device, "epochs": 1})))
+    assert made.position.rows[-1]["accuracy"] > 0.5
+    with pytest.raises(AssertionError, match="autograd was used"):
+        torch.zeros(1, requires_grad=True).sum().backward()
