@@ -65,7 +65,7 @@ def resumed(study: str, name: str, workers: int = 2, **settings: Any) -> Result:
     folder = WORK / study / name
     print(f"{study}: {name}", file=sys.stderr, flush=True)
     resume = (folder / "config.toml").exists()
-    return run(make_config(**settings), out=folder, resume=resume, workers=workers)
+    return run(make_config(**settings), out=folder, resume=resume, workers=workers, controls=False)
 
 
 def by_seed(result: Result, role: str = "device") -> list[float]:

@@ -232,6 +232,11 @@ class SynapseCard(Strict):
 
     @model_validator(mode="after")
     def _law(self) -> Self:
+        if self.variation.label_dtod > 0 and not self.law().labelled:
+            raise ValueError(
+                f"variation.label_dtod shifts a label, which the law {self.response['law']} is not "
+                "given here: use label_up and label_down of the law affine, or remove label_dtod"
+            )
         self.law()
         return self
 
@@ -275,7 +280,7 @@ def card_files() -> dict[str, Path]:
     folders = [shipped("devices")]
     folders += [Path(str(point.load())) for point in entry_points(group="hwtrain.cards")]
     files = [file for folder in folders for file in sorted(folder.rglob("*.toml"))]
-    return {file.stem: file for file in files}
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
 
 
 def cards() -> Iterator[tuple[str, Card]]:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from hwtrain.errors import ConfigError
 from hwtrain.registry import names, unknown
@@ -86,6 +86,15 @@ class TrainConfig(Strict):
     torch_device: str = Field("cpu", description="torch's device for the arithmetic")
     checkpoint_every_s: Positive = Field(60.0, description="seconds between checkpoints")
 
+    @field_validator("data", "net", "device", "torch_device")
+    @classmethod
+    def _writable(cls, value: Any) -> Any:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # a file name that is not UTF-8; config.toml must hold it
+            raise ValueError("not UTF-8: rename the file") from None
+        return value
+
     def device_of(self, path: str) -> str:
         """The card of the layer at ``path``."""
         return device_of(self.device, path)
@@ -103,14 +112,17 @@ def device_of(device: str | dict[str, str], path: str) -> str:
 
 def device_map(device: str | dict[str, str]) -> dict[str, str]:
     """Pattern to card; a single card is the map ``*``."""
-    if isinstance(device, dict):
-        return device
-    if "=" not in device:
-        return {"*": device}
-    pairs = [part.partition("=") for part in device.split(",")]
-    if any(not pattern or not card for pattern, _, card in pairs):
-        raise ConfigError(f"device = {device!r}: write pattern=card,pattern=card")
-    return {pattern.strip(): card.strip() for pattern, _, card in pairs}
+    if isinstance(device, str):
+        if "=" not in device:
+            return {"*": device}
+        pairs = [part.partition("=") for part in device.split(",")]
+        if any(not pattern or not card for pattern, _, card in pairs):
+            raise ConfigError(f"device = {device!r}: write pattern=card,pattern=card")
+        device = {pattern.strip(): card.strip() for pattern, _, card in pairs}
+    files = {card for card in device.values() if card.endswith(".toml")}
+    if len({Path(file).name for file in files}) < len(files):
+        raise ConfigError("device: two card files have the same name: rename one, a run goes by names")
+    return device
 
 
 def with_run_cards(config: TrainConfig, run: Path) -> TrainConfig:

@@ -18,10 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hwtrain.analysis.estimate import estimate
 from hwtrain.cards import Card, SynapseCard, card_id
 from hwtrain.config import TrainConfig
 from hwtrain.errors import DataError
 from hwtrain.registry import lookup, names
+from hwtrain.report.quantities import UNKNOWN, accuracy, duration, quantity, share
+
+_UNITS = {"S": "S", "V": "V", "A": "A", "J": "J", "s": "s", "ohm": "Ω", "bits": "bit"}
+"""By what a card's key ends in; all other numbers are shares or counts."""
 
 STOPPED = 130
 """Exit code of a run that was asked to stop: the shell's own for Ctrl-C."""
@@ -107,37 +112,22 @@ def result_table(result: dict[str, Any]) -> Table:
     columns = ("", "accuracy %", "pulses", "clipped", "pulse energy", "pulse time", "endurance")
     for column in columns:
         table.add_column(column, justify="left" if column == "" else "right")
-    table.add_row(
-        f"{result['rule']} on {result['device']}",
-        percent(result["accuracy"], result["accuracy_sd"]),
-        f"{result['pulses']:.3g}",
-        "-" if result["clipped_share"] is None else f"{result['clipped_share']:.1%}",
-        quantity(result["energy_J"], "J"),
-        quantity(result["pulse_time_s"], "s"),
-        "not on the card" if result["endurance_used"] is None else f"{result['endurance_used']:.1%}",
-    )
-    for label, key in (
-        ("software backprop", "baseline"),
-        ("shallow: hidden layers frozen", "shallow"),
-    ):
-        accuracy = percent(result[f"{key}_accuracy"], result[f"{key}_accuracy_sd"])
-        table.add_row(label, accuracy, *["-"] * 5)
+    rows = {"device": f"{result['rule']} on {result['device']}", "baseline": "software backprop"}
+    for role, label in (rows | {"shallow": "shallow: hidden layers frozen"}).items():
+        found = [trial["accuracy"] for trial in result["trials"] if trial["role"] == role]
+        if not found:
+            continue  # a run of the software baseline itself has no second one
+        pulsed = [""] * 5
+        if role == "device":
+            pulsed = [
+                quantity(result["pulses"], ""),
+                share(result["clipped_share"]),
+                quantity(result["energy_J"], "J"),
+                duration(result["pulse_time_s"]),
+                UNKNOWN if result["endurance_used"] is None else share(result["endurance_used"]),
+            ]
+        table.add_row(label, accuracy(estimate(found)), *pulsed)
     return table
-
-
-def percent(mean: float, sd: float | None) -> str:
-    """An accuracy in percent, with its deviation over seeds if there is one."""
-    return f"{100 * mean:.2f}" + (f" ± {100 * sd:.2f}" if sd is not None else "")
-
-
-def quantity(value: float | None, unit: str) -> str:
-    """A value with an engineering prefix; what the card does not say is said to be missing."""
-    if value is None:
-        return "not on the card"
-    for factor, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
 
 
 def card_row(name: str, card: Card) -> dict[str, Any]:
@@ -192,7 +182,7 @@ def _pair(row: dict[str, Any], name: str) -> str:
 
 
 def print_card(name: str, card: Card) -> None:
-    """Every key of a card: value, meaning (its unit ends the key), and how one measures it."""
+    """Every key of a card: value with its unit, meaning, and how one measures it."""
     table = Table(title=name, title_justify="left")
     table.add_column("key", no_wrap=True)  # whole in a narrow window and for grep
     for column in ("value", "meaning", "measured by"):
@@ -216,7 +206,8 @@ def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
         else:
             extra = field.json_schema_extra
             measured = str(extra["measured"]) if isinstance(extra, dict) else "set it"
-            shown = "not given" if value is None else str(value)
+            unit = _UNITS.get(name.rpartition("_")[2], "")
+            shown = "not given" if value is None else f"{value} {unit}".rstrip()
             yield f"{prefix}{field.alias or name}", shown, field.description or "", measured
 
 

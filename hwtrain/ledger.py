@@ -18,11 +18,13 @@ Key = tuple[str, str, str]
 class Clock:
     """Where training stands; random addresses and ledger lines are made from it.
 
-    ``step``: training steps done; ``sample``: index of the first sample of an evaluation batch.
+    ``step``: training steps done; ``sample``: index of the first sample of an evaluation batch,
+    ``samples``: how many it holds (a convolution reads each of them at many positions).
     """
 
     step: int = 0
     sample: int = 0
+    samples: int = 1
     phase: Phase = "init"
 
 

@@ -162,7 +162,7 @@ class CrossbarArray(Array):
         evaluating = clock.phase == "eval"
         purpose = Purpose.READ_T if transposed else Purpose.READ
         stream = self._streams[Purpose.EVAL_READ if evaluating else purpose]
-        first = clock.sample * (power.numel() // power.shape[0]) if evaluating else 0
+        first = clock.sample * (power.numel() // clock.samples) if evaluating else 0
         elements = torch.arange(first, first + power.numel()).numpy().astype("uint32")
         normal = stream.at(clock.step, 0, self._next_pass()).normal(elements)
         return deviation * torch.from_numpy(normal).view_as(power).to(power)

@@ -50,8 +50,8 @@ class TorchEngine:
             array.rewind()
         loss, correct = 0.0, 0
         for start in range(0, x.shape[0], EVAL_BATCH):
-            clock.sample = start
             part = slice(start, start + EVAL_BATCH)
+            clock.sample, clock.samples = start, len(labels[part])
             z = self.bound.predict(x[part])
             correct += int((z.argmax(1) == labels[part]).sum())
             loss += float(self.bound.net.loss.fw(z, labels[part])[0].double().sum())

@@ -65,12 +65,14 @@ def run(
     out: Path | None = None,
     resume: bool = False,
     workers: int = 1,
+    controls: bool = True,
     progress: Progress = lambda *_: None,
 ) -> Result:
     """Train every trial of ``config`` and gather what came out.
 
     Everything that can be wrong with the input is found before ``out`` is touched. With ``resume``
     the trials go on from the checkpoints in ``out``. The result does not depend on ``workers``.
+    Without ``controls`` only the device is trained, as a search does that has its controls elsewhere.
     """
     torch.set_num_threads(1)  # parallelism is over trials; and sums keep their order
     began = time.monotonic()
@@ -80,7 +82,7 @@ def run(
     if out is not None:
         _open_folder(job, out, resume)
     config = job.config  # resolved: what config.toml says
-    planned = specs(config)
+    planned = [spec for spec in specs(config) if controls or spec.role == "device"]
     outcomes = list(_trials(job, planned, workers, progress))
     order = {spec.name: place for place, spec in enumerate(planned)}
     outcomes.sort(key=lambda outcome: order[outcome.spec.name])

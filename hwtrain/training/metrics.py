@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hwtrain.config import TrainConfig
+from hwtrain.config import SOFTWARE, TrainConfig
 from hwtrain.data import Split
 from hwtrain.training.trial import Outcome
 
@@ -23,7 +23,8 @@ class Result:
     """The figures of a run; ``tensors`` holds the final state of each trial by its name.
 
     Accuracies are fractions on ``eval_name``, at the final epoch, mean over seeds. Pulses, energy,
-    time and endurance are those of training one trial of the device, mean over seeds.
+    time and endurance are those of training one trial of the device, mean over seeds. A run without
+    controls has None for theirs.
     """
 
     config: TrainConfig
@@ -31,9 +32,9 @@ class Result:
     eval_name: str
     accuracy: float
     accuracy_sd: float | None
-    baseline_accuracy: float
+    baseline_accuracy: float | None
     baseline_accuracy_sd: float | None
-    shallow_accuracy: float
+    shallow_accuracy: float | None
     shallow_accuracy_sd: float | None
     pulses: float
     clipped_share: float | None
@@ -61,18 +62,23 @@ def summarise(
     """Means over seeds of each role."""
     rows = [_row(outcome) for outcome in outcomes]
     device = [row for row in rows if row["role"] == "device"]
+    accuracies = [row["accuracy"] for row in device]
     # A run whose device is the software baseline itself is its own control.
-    baseline = [row for row in rows if row["role"] == "baseline"] or device
-    shallow = [row for row in rows if row["role"] == "shallow"] or device
+    own = {"baseline": ("backprop", SOFTWARE), "shallow": ("shallow", SOFTWARE)}
+    controls = {
+        role: [row["accuracy"] for row in rows if row["role"] == role or (row["rule"], row["device"]) == what]
+        for role, what in own.items()
+    }
     pulses = sum(row["pulses"] for row in device)
     clipped = sum(row["clipped"] for row in device)
     return Result(
         config,
         run,
         data.eval_name,
-        *_mean_sd([row["accuracy"] for row in device]),
-        *_mean_sd([row["accuracy"] for row in baseline]),
-        *_mean_sd([row["accuracy"] for row in shallow]),
+        statistics.fmean(accuracies),
+        _mean_sd(accuracies)[1],
+        *_mean_sd(controls["baseline"]),
+        *_mean_sd(controls["shallow"]),
         pulses / len(device),
         clipped / pulses if pulses else None,
         _mean([row["energy_J"] for row in device]),
@@ -149,6 +155,8 @@ def _mean(values: list[float | None]) -> float | None:
     return None if total is None else total / len(values)
 
 
-def _mean_sd(values: list[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation over seeds; one seed has no deviation."""
+def _mean_sd(values: list[float]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation over seeds; one seed has no deviation, none has neither."""
+    if not values:
+        return None, None
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None

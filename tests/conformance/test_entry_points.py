@@ -91,7 +91,8 @@ def test_foreign_parts_train_together(foreign: Path, trained: Callable[..., floa
     y = (x[:, :4].sum(1) > x[:, 4:].sum(1)).astype(int)
     settings = {PARTS[kind]: f"foreign-{PARTS[kind]}" for kind in PARTS if kind != "laws"}
     settings |= {"device": "foreign-device", "net": "8-4-2"}
-    assert trained((x[:200], y[:200], x[200:], y[200:]), epochs=2, lr=0.2, **settings) > 0.7
+    data = (x[:200], y[:200], x[200:], y[200:])
+    assert trained(data, epochs=4, lr=0.8, batch=5, summed=True, **settings) > 0.7
 
 
 @pytest.mark.parametrize("kind", PARTS)

@@ -24,7 +24,9 @@ def toy(seed: int, n: int) -> tuple[Any, Any]:
 
 
 DATA = (*toy(1, 200), *toy(2, 400))
-SETTINGS: dict[str, Any] = {"net": "8-6-2", "epochs": 3, "lr": 0.2, "device": "float32"}
+SETTINGS: dict[str, Any] = {
+    "net": "8-6-2", "epochs": 4, "lr": 0.8, "batch": 5, "summed": True, "device": "float32",
+}  # fmt: skip
 PORTS = ("read", "read_t", "write", "perturb")
 
 
@@ -63,14 +65,14 @@ def test_state_goes_round_in_mid_training(rule: str, device: str, momentum: floa
     settings = SETTINGS | {"device": device, "momentum": momentum, "rule": rule}
     one, other = trial(DATA, **settings), trial(DATA, **settings)
     x, labels = one.train
-    one.engine.run(x[:60], labels[:60], 0, 0.1)
+    one.engine.run(x[:60], labels[:60], 0, 0.5)
     kept = {name: value.clone() for name, value in one._tensors().items()}
     held = one._tensors()
-    one.engine.run(x[60:150], labels[60:150], 60, 0.1)
+    one.engine.run(x[60:150], labels[60:150], 12, 0.5)
     assert all(torch.equal(held[name], kept[name]) for name in kept), "what was kept moved along"
     other.bound.net.restore(held)
     other.bound.restore({n.removeprefix("rule/"): v for n, v in held.items() if n.startswith("rule/")})
-    other.engine.run(x[60:150], labels[60:150], 60, 0.1)
+    other.engine.run(x[60:150], labels[60:150], 12, 0.5)
     assert all(torch.equal(held[name], kept[name]) for name in kept), "what was restored moved along"
     for name, value in one._tensors().items():
         assert torch.equal(value, other._tensors()[name]), name

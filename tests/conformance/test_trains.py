@@ -3,7 +3,7 @@
 The task: four random patterns of 64 bits, of which 15 % are flipped in every sample, and a hidden
 layer of only two units, so that a hidden layer left at random loses most of what tells the patterns
 apart. Task and settings were chosen on seeds 100 to 105, where the control reached at most 0.64 and
-backpropagation at least 0.74, and are the same for every pair; the test runs seed 0.
+backpropagation at least 0.74, and are the same for every pair; the test takes the mean of seeds 0 and 1.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from hwtrain.cards import card_files
+from hwtrain.cards import card_files, cards
 from hwtrain.errors import IncompatibleRule
 from hwtrain.registry import names
 from hwtrain.training.trial import Runner
 
-SEED = 0
+SEEDS = (0, 1)
 SETTINGS: dict[str, Any] = {
-    "net": "64-2-4", "lr": 0.3, "epochs": 10, "batch": 10, "summed": True, "seed": SEED,
+    "net": "64-2-4", "lr": 0.3, "epochs": 10, "batch": 10, "summed": True,
 }  # fmt: skip
 MARGIN = 0.05
 REFUSAL = re.compile(r"layer (\S+): \S+ needs port (\w+), which its substrate lacks")
@@ -48,15 +48,16 @@ def patterns(seed: int, n: int) -> tuple[Any, Any]:
     return (whole[y] ^ (rng.random((n, 64)) < 0.15)).astype(float), y
 
 
-DATA = (*patterns(SEED, 200), *patterns(SEED + 1000, 400))
-MAJORITY = np.bincount(DATA[3]).max() / len(DATA[3])
+DATA = {seed: (*patterns(seed, 200), *patterns(seed + 1000, 400)) for seed in SEEDS}
+MAJORITY = np.mean([np.bincount(data[3]).max() / 400 for data in DATA.values()])
 
 
 @pytest.fixture(scope="session")
 def score(trained: Callable[..., float]) -> Callable[[Pair], float]:
     @cache
     def train(pair: Pair) -> float:
-        return trained(DATA, **pair._asdict(), **SETTINGS)
+        runs = [trained(DATA[seed], seed=seed, **pair._asdict(), **SETTINGS) for seed in SEEDS]
+        return sum(runs) / len(runs)
 
     return train
 
@@ -69,7 +70,7 @@ def tell(line: str) -> None:
 def really_lacks(pair: Pair, error: IncompatibleRule, trial: Callable[..., Runner]) -> bool:
     """Whether the port that a refusal names is missing from the array that it names."""
     found = REFUSAL.search(str(error))
-    placed = trial(DATA, **(SETTINGS | {"device": pair.device, "rule": "shallow"}))
+    placed = trial(DATA[0], **(SETTINGS | {"device": pair.device, "rule": "shallow"}))
     return bool(found) and found[2] not in dict(placed.bound.net.arrays())[found[1]].ports
 
 
@@ -103,6 +104,14 @@ def check(pairs: list[Pair], score: Callable[[Pair], float], trial: Callable[...
     assert trained > 0
 
 
+def test_a_card_of_every_kind_and_law_trains_a_hidden_layer(
+    score: Callable[[Pair], float], trial: Callable[..., Runner], card_of_law: dict[str, str]
+) -> None:
+    kinds = {its.kind: name for name, its in cards() if its.kind != "synapse"}
+    check([Pair("backprop", name) for name in (*kinds.values(), *card_of_law.values())], score, trial)
+
+
+@pytest.mark.slow
 def test_every_card_trains_a_hidden_layer(
     score: Callable[[Pair], float], trial: Callable[..., Runner]
 ) -> None:

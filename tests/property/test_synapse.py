@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from hwtrain.arith.threefry import Point, Purpose, Streams
@@ -18,7 +18,7 @@ from hwtrain.substrates.crossbar import Crossbar, CrossbarArray
 from hwtrain.synapse.conductances import Conductances, Landed
 
 SIZE = 5
-LABEL = st.floats(-6, 9)
+LABEL = st.floats(-9, 10)
 STEP, CURVATURE = st.floats(1e-4, 1), st.floats(-3, 1)
 LEVELS = st.integers(2, 300)
 RESPONSES = st.one_of(
@@ -95,8 +95,16 @@ def land(cells: Conductances, counts: list[int], number: int = 0) -> Landed:
     return cells.pulse(torch.arange(SIZE)[on], n[on], DRAWS.at(number))
 
 
+STEEP = {"law": "affine", "levels_up": 2, "levels_down": 2, "label_up": -9.0, "label_down": -10.0}
+WILD = {"c2c_rel_step": 5.0, "c2c_kind": "mult"}
+LONG = [[40] * SIZE, [-40] * SIZE, [40, -40, 1, -1, 0]]
+
+
 @MANY
 @given(RESPONSES, VARIATIONS, TRAINS, DTYPES, st.sampled_from([0.0, 0.3]))
+@example(STEEP, WILD, LONG, torch.float32, 0.0)
+@example(STEEP, WILD, [[-1] * SIZE, *LONG], torch.float64, 0.0)
+@example({**STEEP, "label_up": 10.0, "label_down": 9.0}, WILD, LONG, torch.float32, 0.3)
 def test_conductance_stays_within_its_ends(
     response: dict[str, Any],
     variation: dict[str, Any],

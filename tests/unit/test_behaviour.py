@@ -178,8 +178,7 @@ def test_stuck_cells_learn_nothing(variant: Variant) -> None:
     assert same(weights(made), before)
     assert accuracy(outcome) == first.correct / first.samples
     assert all(layer["clipped"] == layer["pulses"] > 0 for layer in layers(outcome).values())
-    free = runner(net=net)
-    assert not same(weights(free), (finish(free), weights(free))[1]) or accuracy(finish(free)) > 0.5
+    assert accuracy(finish(runner(net=net))) > first.correct / first.samples + 0.3  # and free ones do
 
 
 def test_twice_the_pulse_voltage_is_four_times_the_energy(variant: Variant) -> None:
@@ -296,7 +295,6 @@ def test_noise_of_evaluation_belongs_to_the_sample(variant: Variant, monkeypatch
     assert torch.equal(repeated, predictions(made, one.expand(50, -1), 1000, monkeypatch))
 
 
-@pytest.mark.xfail(reason="Clock does not say how many samples a batch has", strict=True)
 def test_noise_of_a_convolution_does_not_depend_on_the_batch_of_evaluation(
     variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

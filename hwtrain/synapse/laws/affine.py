@@ -105,10 +105,13 @@ class Affine(Law):
         levels, label = self._labelled(direction)
         return _first_step(float(rate_of_label(label)), levels), float(curvature_of_label(label))
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the parameters are levels and labels."""
+        return self.params.label_up is not None
+
     def bends(self, direction: Literal["up", "down"], label_shift: Tensor) -> tuple[Tensor, Tensor]:
         """(first step, curvature) of cells whose label is off by ``label_shift``."""
-        if self.params.label_up is None:
-            return super().bends(direction, label_shift)
         levels, label = self._labelled(direction)
         labels = (label + label_shift.double()).clamp(-_STEEPEST, LARGEST)
         rate = labels.new_tensor(rate_of_label(labels.cpu().numpy()))
@@ -123,7 +126,8 @@ class Affine(Law):
     ) -> Float[Tensor, "cells"]:
         """The closed form above."""
         lost, straight = _lost(branch)
-        change = (n * (-lost).log1p()).expm1()  # rho^n - 1, without cancellation
+        # rho^n - 1, without cancellation; past e^80 a growing branch has long arrived.
+        change = (n * (-lost).log1p()).clamp(max=80.0).expm1()
         pulses = (-change / lost).where(~straight, n.to(travel.dtype))
         return travel + change.masked_fill(straight, 0.0) * travel + branch.step * pulses
 
@@ -145,12 +149,13 @@ class Affine(Law):
         if kind == "mult":
             gap = branch.step / lost - travel
             # (a + b)^n - a^n and, below, 1 - rho^2n, both without cancellation when lost is small.
-            a, b = rho**2, (lost * sigma) ** 2
-            bent = -(gap**2) * (a + b) ** n * (-n * (b / a).log1p()).expm1()
+            power = ((rho**2 + (lost * sigma) ** 2) ** n).clamp(max=1e30)
+            ratio = (lost * sigma / rho.clamp(min=1e-15)) ** 2
+            bent = -(gap**2) * power * (-n * ratio.log1p()).expm1()
         else:
             middle = (sigma * self.middle_step(branch)) ** 2
             log = 2 * (-lost).log1p()
-            bent = middle * (n * log).expm1() / log.expm1()
+            bent = middle * (n * log).clamp(max=60.0).expm1() / log.expm1()
         return bent.where(~straight, n * (sigma * branch.step) ** 2)
 
     def middle_step(self, branch: Branch) -> Tensor:

@@ -39,9 +39,14 @@ class Law(ABC):
     def nominal(self, direction: Literal["up", "down"]) -> tuple[float, float]:
         """(step, bend) of the typical device."""
 
+    @property
+    def labelled(self) -> bool:
+        """Whether ``bends`` can shift a nonlinearity label."""
+        return False
+
     def bends(self, direction: Literal["up", "down"], label_shift: Tensor) -> tuple[Tensor, Tensor]:
-        """(step, bend) of cells whose label is off by ``label_shift``; for laws that have labels."""
-        raise ValueError(f"the law {type(self).__name__.lower()} has no label: remove label_dtod")
+        """(step, bend) of cells whose label is off by ``label_shift``; for labelled laws."""
+        raise TypeError(f"the law {type(self).__name__} has no label")
 
     @abstractmethod
     def advance(

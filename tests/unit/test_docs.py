@@ -1,0 +1,63 @@
+"""The code in README.md and docs/ is run as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from hwtrain.analysis.trace import trace
+from hwtrain.cards import SynapseCard, card
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """A process of its own, as a reader would start it (and free of the shape checks of pytest)."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_snippet_ends_with_the_weights_of_the_command(tmp_path: Path) -> None:
+    readme = ROOT / "README.md"
+    (code,) = blocks(readme, "python")
+    command = re.search(r"`\./run (train --data [^`]*) --out DIR`", readme.read_text())
+    assert command is not None
+    run(tmp_path, "-c", code)
+    run(tmp_path, "-m", "hwtrain", *command[1].split(), "--out", "by-command", "--workers", "1")
+    file = "trials/backprop-taox-tio2-s0/checkpoint.safetensors"
+    ours, theirs = load_file(tmp_path / "runs/readme" / file), load_file(tmp_path / "by-command" / file)
+    assert ours.keys() == theirs.keys()
+    assert all((ours[name] == theirs[name]).all() for name in ours)
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    for code in blocks(page, "python"):
+        run(tmp_path, "-c", code)
+
+
+def test_the_card_of_the_readme_is_one(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "README.md", "toml")
+    (tmp_path / "my.toml").write_text(text)
+    found = card(str(tmp_path / "my.toml"))
+    assert isinstance(found, SynapseCard)
+    assert len(trace(found, up=3, down=3)) == 7
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
