@@ -37,7 +37,7 @@ class Figures:
     def finish(self) -> int:
         """Write results/<name>.json with machine, date, commit; 1 when a target was missed."""
         commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+            ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
         )
         document = {
             "study": self.name,

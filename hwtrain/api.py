@@ -11,6 +11,7 @@ from torch import nn
 from hwtrain.config import TrainConfig, make_config
 from hwtrain.errors import HwtrainWarning
 from hwtrain.net import Net, from_torch
+from hwtrain.registry import lookup
 from hwtrain.training.loop import run
 from hwtrain.training.metrics import Result
 
@@ -20,6 +21,7 @@ def train(
     *,
     data: Any = "digits",
     out: str | Path | None = None,
+    resume: bool = False,
     workers: int = 1,
     **settings: Any,
 ) -> Result:
@@ -31,6 +33,7 @@ def train(
         data: the name or path of a data set, a torch ``Dataset`` of (x, label), a pair (train,
             test) of them, or arrays ``(x, y)`` or ``(x, y, x_test, y_test)``.
         out: folder for checkpoints and figures; None keeps everything in memory.
+        resume: go on from the checkpoints in ``out``, with the same arguments as before.
         workers: processes. The result is the same for any number.
         settings: any key of the configuration: ``rule``, ``device``, ``update``, ``epochs`` ...
 
@@ -45,12 +48,13 @@ def train(
     if not isinstance(net, Net | nn.Module):
         values["net"] = net
     config: TrainConfig = make_config(**values)
-    built = from_torch(net) if isinstance(net, nn.Module) else net
+    built = from_torch(net, lookup("losses", config.loss)()) if isinstance(net, nn.Module) else net
     result = run(
         config,
         net=built if isinstance(built, Net) else None,
         data=None if named else data,
         out=None if out is None else Path(out),
+        resume=resume,
         workers=workers,
     )
     for line in result.warnings:

@@ -112,7 +112,7 @@ class Variation(Strict):
         default="add",
     )
     step_dtod: Fraction = key(
-        "sd of the step from device to device, share of the mean step",
+        "sd of the step from device to device, share of the step; for lognormal, sd of its logarithm",
         "sd of the mean step over >= 20 devices",
         default=0.0,
     )
@@ -205,12 +205,14 @@ class CellChoice(Strict):
 
 
 class Expect(Strict):
-    """Published figures that the tests hold against the card."""
+    """Published figures; ``devices check`` holds on/off ratio and on-resistance against the card."""
 
     on_off: float | None = key("published on/off ratio", "read it", default=None, gt=1)
     r_on_ohm: float | None = key("published on-resistance", "read it", default=None, gt=0)
     accuracy: Fraction | None = key(
-        "published online-learning accuracy on NeuroSim's 400-100-10 task", "read it", default=None
+        "published accuracy of online learning on NeuroSim's 400-100-10 task",
+        "read it",
+        default=None,
     )
 
 
@@ -263,9 +265,6 @@ class IdealCard(Strict):
     kind: Literal["ideal"] = Field(description="what the card describes")
     device: Identity
     provenance: Provenance
-    dtype: Literal["float32", "float64"] = Field(
-        default="float32", description="format of weights and signals"
-    )
 
 
 Card = SynapseCard | IdealCard

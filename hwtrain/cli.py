@@ -102,7 +102,7 @@ def _train_flags(parser: Parser) -> None:
     for name, field in TrainConfig.model_fields.items():
         flag, text = f"--{name.replace('_', '-')}", flag_help(name)
         if field.annotation is bool:
-            _flag(parser, flag, dest=name, action="store_const", const="true", help=text)
+            _flag(parser, flag, dest=name, action="store_const", const="true", help=text.split(" ", 1)[1])
         else:
             _flag(parser, flag, dest=name, metavar=text.split(" ", 1)[0], help=text.split(" ", 1)[1])
     _flag(parser, "--out", type=Path, help="folder of the run (runs/<time>-<rule>-<device>)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -75,7 +75,9 @@ class TrainConfig(Strict):
         None, description="learning rate of the software controls; default: lr"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="momentum")
-    clip: Positive | None = Field(None, description="largest norm of an array's change; default: no limit")
+    clip: Positive | None = Field(
+        None, description="largest norm of an array's change, before momentum; default: no limit"
+    )
     seeds: int = Field(3, ge=1, le=1000, description="how many seeds")
     seed: int = Field(0, ge=0, lt=1 << 63, description="the first seed")
     evaluate: Literal["test", "validation"] = Field(
@@ -122,6 +124,8 @@ def device_map(device: str | dict[str, str]) -> dict[str, str]:
     files = {card for card in device.values() if card.endswith(".toml")}
     if len({Path(file).name for file in files}) < len(files):
         raise ConfigError("device: two card files have the same name: rename one, a run goes by names")
+    if any(Path(file).stem == SOFTWARE for file in files):
+        raise ConfigError(f"device: {SOFTWARE} is the name of the software baseline: rename the file")
     return device
 
 
@@ -168,7 +172,9 @@ def flag_help(name: str) -> str:
     """A setting's value and meaning for ``--help``: a metavariable, then the text with its default."""
     field = TrainConfig.model_fields[name]
     shape = field.annotation
-    choices = [str(choice) for choice in getattr(shape, "__args__", ()) if isinstance(choice, str)]
+    choices = [
+        choice for part in (shape, *get_args(shape)) for choice in get_args(part) if isinstance(choice, str)
+    ]
     registered = {"rule": "rules", "update": "updates", "cell": "cells", "loss": "losses"}
     if name in registered:
         choices = names(registered[name])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -150,30 +149,36 @@ def card_row(name: str, card: Card) -> dict[str, Any]:
             "label_down": card.response.get("label_down"),
             "on_off": round(card.range.g_max_S / card.range.g_min_S, 4),
             "c2c_rel_range": card.variation.c2c_rel_range,
+            "c2c_rel_step": card.variation.c2c_rel_step,
             "cell": card.cell.kind,
         }
     return row
 
 
 def print_cards(rows: list[dict[str, Any]]) -> None:
-    """The cards as a table."""
+    """The cards as a table; ``--json`` has all of it."""
     table = Table()
-    shown = ("id", "technology", "law", "levels", "labels", "on/off", "c2c", "verified")
-    for column in shown:
-        justify: Literal["left", "right"] = "right" if column in ("on/off", "c2c") else "left"
-        table.add_column(column, justify=justify, no_wrap=column == "id")
+    for column in ("id", "title", "law", "levels", "labels", "on/off", "c2c", "verified"):
+        side: Any = "right" if column in ("on/off", "c2c") else "left"
+        table.add_column(column, justify=side, no_wrap=column != "title")
     for row in rows:
         table.add_row(
             row["id"],
-            row["technology"],
+            row["title"],
             row.get("law", "-"),
             _pair(row, "levels"),
             _pair(row, "label"),
             f"{row['on_off']:.3g}" if "on_off" in row else "-",
-            f"{row['c2c_rel_range']:.1%}" if "c2c_rel_range" in row else "-",
+            _scatter(row),
             "yes" if row["verified"] else "no",
         )
     Console().print(table)
+
+
+def _scatter(row: dict[str, Any]) -> str:
+    """Scatter from pulse to pulse in the convention that the card uses."""
+    found = [f"{row[f'c2c_rel_{of}']:.3g} of {of}" for of in ("range", "step") if row.get(f"c2c_rel_{of}")]
+    return ", ".join(found) or "-"
 
 
 def _pair(row: dict[str, Any], name: str) -> str:
@@ -249,8 +254,6 @@ def print_doctor() -> None:
     table.add_row("python", sys.version.split()[0])
     table.add_row("processors", str(os.cpu_count()))
     table.add_row("torch computes with", torch.backends.cpu.get_cpu_capability())
-    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
-    table.add_row("C compiler", compiler or "none: only native engines need one")
     for data in ("digits", "fashion-mnist"):
         try:
             table.add_row(f"data {data}", f"{len(load(data).train_y)} training samples")

@@ -77,7 +77,10 @@ class Transform(ABC):
 
 
 class Momentum(Transform):
-    """v <- momentum v + direction; writes v (torch.optim.SGD's momentum without dampening)."""
+    """v <- momentum v + direction; writes v.
+
+    torch.optim.SGD's momentum as long as lr stays the same: here v already holds the learning rate.
+    """
 
     def __init__(self, momentum: float) -> None:
         self.momentum = momentum

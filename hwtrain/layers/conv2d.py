@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from jaxtyping import Float
@@ -12,7 +11,7 @@ from hwtrain.arith.threefry import Stream
 from hwtrain.direction import Direction, Outer
 from hwtrain.kernels.im2col import col2im, im2col
 from hwtrain.layers.base import Layer, MakeArray, Shape, State
-from hwtrain.layers.dense import load_first
+from hwtrain.layers.dense import first_std, load_first
 from hwtrain.substrates.base import Array
 
 Images = Float[Tensor, "batch _ _ _"]
@@ -62,7 +61,7 @@ class Conv2d(Layer):
     def place(self, make: MakeArray) -> None:
         """The array of the filters, and (1, out_channels, 1) for the bias."""
         groups, out, in_ = self._shape
-        self._arrays = {"weight": make("weight", groups, out, in_, math.sqrt(2 / (in_ + out)))}
+        self._arrays = {"weight": make("weight", groups, out, in_, first_std(self.weights, in_, out))}
         if self.bias:
             self._arrays["bias"] = make("bias", 1, self.out_channels, 1, 1.0)
 

@@ -48,7 +48,7 @@ class Dense(Layer):
 
     def place(self, make: MakeArray) -> None:
         """One array of (1, out, in_), one of (1, out, 1) for the bias."""
-        std = math.sqrt(2 / (self.in_ + self.out))
+        std = first_std(self.weights, self.in_, self.out)
         self._arrays = {"weight": make("weight", 1, self.out, self.in_, std)}
         if self.bias:
             self._arrays["bias"] = make("bias", 1, self.out, 1, 1.0)
@@ -78,6 +78,13 @@ class Dense(Layer):
         return found
 
 
+def first_std(weights: Tensor | None, in_: int, out: int) -> float:
+    """Standard deviation of the first weights: of those given, or of the draw."""
+    if weights is None or weights.numel() < 2 or float(weights.std()) == 0:
+        return math.sqrt(2 / (in_ + out))
+    return float(weights.std())
+
+
 def load_first(
     arrays: Mapping[str, Array],
     stream: Stream,
@@ -88,7 +95,7 @@ def load_first(
     """Load first weights and biases, drawing the weights if none are given."""
     weight = arrays["weight"]
     if weights is None:
-        bound = weight.geometry.std * math.sqrt(3)
+        bound = weight.geometry.std * math.sqrt(3)  # of a uniform draw with this deviation
         draw = stream.at(0).uniform(shape[0] * shape[1] * shape[2])
         weights = bound * (2 * torch.from_numpy(draw) - 1)
     weight.load(weights.reshape(shape))

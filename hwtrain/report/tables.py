@@ -168,7 +168,7 @@ def card_facts(run: RunFolder) -> list[CardFacts]:
 
 def _card_facts(name: str, found: Card) -> CardFacts:
     source = found.provenance
-    facts = _synapse_facts(found) if isinstance(found, SynapseCard) else [("format", str(found.dtype))]
+    facts = _synapse_facts(found) if isinstance(found, SynapseCard) else []
     return CardFacts(
         card_id(name),
         found.device.title,

@@ -111,8 +111,8 @@ class CrossbarArray(Array):
         else:
             g = self.cells.g.view(self.cell.branches, -1)[:, index]
             self._unit.view(-1)[index] = self.cell.weight(g)
-        # A refresh works cell by cell: each reset and each rewriting pulse takes a slot of its own.
-        rewriting = landed.up + landed.down - int(pulses.n.abs().sum()) if landed.resets else 0
+        # A refresh works cell by cell: every pulse of it takes a slot of its own.
+        refreshing = landed.up + landed.down - int(pulses.n.abs().sum()) if landed.resets else 0
         self.trial.ledger.add(
             self.geometry.path,
             "write",
@@ -120,7 +120,7 @@ class CrossbarArray(Array):
             pulses_down=landed.down,
             clipped=landed.clipped,
             resets=landed.resets,
-            slots=pulses.slots + landed.resets + rewriting,
+            slots=pulses.slots + refreshing,
             randoms=pulses.randoms,
         )
 

@@ -20,10 +20,11 @@ from hwtrain.cards import SynapseCard
 from hwtrain.synapse.laws.base import Branch, Law
 
 Way = Literal["up", "down"]
-_LONGEST = 4096
+_LONGEST = 1 << 16
 """Pulses after which a branch without an end (soft bounds) is taken to have arrived."""
 _TINY = 0.1
-"""A pulse counts as clipped when it moves its cell by less than this share of a mid-range step."""
+"""A pulse is clipped when it moves its cell by less than this share of its first or its mid-range step,
+whichever is smaller."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Conductances:
         branch = self._branch(index, rising, width)
         mean = self.law.advance(travel, count, branch)
         moved = mean.clamp(0, 1) - travel
-        clipped = moved < _TINY * count * self.law.middle_step(branch)
+        usual = torch.minimum(self.law.middle_step(branch), branch.step)
+        clipped = moved < _TINY * count * usual
         after = self._scatter(mean, travel, count, branch, width, index, point)
         g = torch.where(rising, low + after * width, high - after * width)
         if self.stuck is not None:
@@ -127,13 +129,18 @@ class Conductances:
         return pulses
 
     def reset(self, index: Int[Tensor, "cells"], *, to: Literal["low", "high"]) -> Landed:
-        """Drive cells to an end of their range by one strong pulse each."""
-        end = _pick(self.low if to == "low" else self.high, index)
+        """Drive cells to an end of their range, by as many pulses as a typical device needs."""
+        way: Way = "down" if to == "low" else "up"
+        low, high = _pick(self.low, index), _pick(self.high, index)
         before = self.g[index]
+        travel = (high - before if to == "low" else before - low) / (high - low)
+        pulses = self._staircases[way].numel() - self.pulses_to(travel, way)
+        end = low if to == "low" else high
         frozen = self.stuck[index] if self.stuck is not None else torch.zeros_like(index).bool()
         self.g[index] = torch.where(frozen, before, end)
-        self.wear[index] += 1
-        return Landed(resets=index.numel())
+        self.wear[index] += pulses.to(torch.int32)
+        total = int(pulses.sum())
+        return Landed(total if to == "high" else 0, total if to == "low" else 0, 0, index.numel())
 
     def pulses_to(self, travel: Float[Tensor, "cells"], direction: Way) -> Int[Tensor, "cells"]:
         """Pulses that bring a typical device nearest to this travel from the start of a branch."""
@@ -255,7 +262,7 @@ class Conductances:
         """Travel of a typical device after 1, 2, ... pulses, until it has arrived."""
         n = torch.arange(1, _LONGEST + 1, device=self._like.device)
         travel = self.law.advance(self._like.new_zeros(_LONGEST), n, self._nominal[way])
-        arrived = int((travel < 1).sum()) + 1
+        arrived = int((travel < 1 - 1e-5).sum()) + 1  # the last step of a branch may fall short by rounding
         return travel[:arrived].clamp(max=1)
 
     def _normal(self, factor: int, spread: float) -> Tensor:

@@ -22,15 +22,11 @@ class PulseCost:
 
 
 def pulse_cost(ledger: Ledger, layer: str, card: SynapseCard) -> PulseCost:
-    """The cost of one array's training pulses; a reset counts as a pulse against its branch."""
+    """The cost of one array's training pulses; those of refreshes are among them."""
     counts = ledger.of("train", layer, "write")
-    up, down, resets = counts["pulses_up"], counts["pulses_down"], counts["resets"]
-    if down == 0:
-        down = resets
-    elif up == 0:
-        up = resets
+    up, down = counts["pulses_up"], counts["pulses_down"]
     return PulseCost(
-        counts["pulses_up"] + counts["pulses_down"],
+        up + down,
         counts["clipped"],
         _energy(up, down, card),
         _time(up, down, counts["slots"], card),

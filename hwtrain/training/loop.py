@@ -104,7 +104,7 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
         raise ConfigError(
             f"net: makes {made} outputs and {split.name} has {split.classes} classes: change the net"
         )
-    for spec in specs(config):
+    for spec in specs(config.model_copy(update={"seeds": 1})):  # ports are the same for every seed
         place(spec, config, net)
     job = Job(config, net, split, out, _fingerprint(config, net, split))
     if out is not None:

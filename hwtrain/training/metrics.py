@@ -24,7 +24,7 @@ class Result:
 
     Accuracies are fractions on ``eval_name``, at the final epoch, mean over seeds. Pulses, energy,
     time and endurance are those of training one trial of the device, mean over seeds. A run without
-    controls has None for theirs.
+    controls has None for theirs. ``wall_s`` is that of this call, resumed or not.
     """
 
     config: TrainConfig

@@ -19,7 +19,7 @@ from hwtrain.cards import card, card_id
 from hwtrain.config import SOFTWARE, TrainConfig, device_map, device_of
 from hwtrain.data import Split
 from hwtrain.direction import Clip, Momentum, Sum, Transform
-from hwtrain.errors import ConfigError
+from hwtrain.errors import ConfigError, HwtrainError
 from hwtrain.files import write_file
 from hwtrain.ledger import Ledger
 from hwtrain.net import Net
@@ -76,8 +76,8 @@ class Outcome:
     tensors: dict[str, Tensor]
 
 
-class Stopped(Exception):
-    """Training was asked to stop; the checkpoint is written."""
+class Stopped(HwtrainError):
+    """Training was asked to stop, and did so after its checkpoint if it has a folder."""
 
 
 def specs(config: TrainConfig) -> list[Spec]:
@@ -170,7 +170,7 @@ class Runner:
                 if folder is not None and (late or asked):
                     self._save(folder, fingerprint)
                 if asked:
-                    raise Stopped(self.spec.name)
+                    raise Stopped(f"{self.spec.name} was stopped: go on with resume, if it has a folder")
             self._finish_epoch()
             if folder is not None:
                 self._save(folder, fingerprint)

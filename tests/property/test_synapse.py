@@ -258,7 +258,7 @@ def test_wear_counts_pulses_whatever_they_move() -> None:
     land(cells, [9, -9, 1, 0, 40])
     assert cells.wear.tolist() == [9, 9, 1, 0, 40]
     cells.reset(torch.tensor([1, 3]), to="high")
-    assert cells.wear.tolist() == [9, 10, 1, 1, 40]
+    assert cells.wear.tolist() == [9, 13, 1, 4, 40]
     assert cells.g.tolist() == [1, 1, 0.25, 1, 1]
 
 

@@ -212,15 +212,17 @@ def test_cost_of_a_ledger_filled_by_hand(variant: Variant) -> None:
     assert pulse_cost(ledger, "fc1.weight", measured).energy_J == pytest.approx(400 * 2e-12)
 
 
-def test_resets_of_a_unidirectional_pair_cost_pulses_of_the_other_branch() -> None:
-    found = card("ag-si")
-    assert isinstance(found, SynapseCard)
-    ledger = Ledger()
-    ledger.clock.phase = "train"
-    ledger.add("fc1.weight", "write", pulses_up=300, resets=20, slots=50)
-    cost = pulse_cost(ledger, "fc1.weight", found)
+def test_a_refresh_costs_pulses_of_the_other_branch() -> None:
+    cells = {"cell": "unidirectional-ltp", "update": "stochastic-pulse", "weight_range": 4.0, "lr": 1.0}
+    kept, redone = (runner(device="ag-si", refresh=how, **cells) for how in ("none", "threshold"))
+    found = layers(finish(redone))["fc1.weight"]
+    finish(kept)
+    assert kept.ledger.of("train", "fc1.weight", "write")["pulses_down"] == 0
+    counts = redone.ledger.of("train", "fc1.weight", "write")
+    assert counts["pulses_down"] >= counts["resets"] / 2 > 0
     middle = (3.0769e-9 + 3.8462e-8) / 2
-    assert cost.energy_J == pytest.approx(middle * 300e-6 * (300 * 3.2**2 + 20 * 2.8**2), rel=1e-12)
+    by_hand = middle * 300e-6 * (counts["pulses_up"] * 3.2**2 + counts["pulses_down"] * 2.8**2)
+    assert found["energy_J"] == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_a_card_without_voltages_has_no_energy_or_time() -> None:

@@ -5,7 +5,9 @@ described in the abstracts): the step of the weight is symmetric whatever the LT
 because LTD is never used. Both sides drift towards g_max and must be refreshed.
 
 Refresh policies; every refresh resets both sides and rewrites the weight on one of them, open loop,
-with as many identical pulses as a typical device needs, so that it costs pulses and scatters:
+with as many identical pulses as a typical device needs for either way, so that it costs pulses and
+scatters. Which weights are due, and what they hold, is taken to be known without error and without
+cost: reads for it are not counted.
 
 ``threshold``  after each update, weights of which the larger side is above 0.75 and the smaller above
                0.25 of the range (aihwkit's one-sided rule);

@@ -34,8 +34,8 @@ _STEEPEST = 9.0
 class AffineParams(Strict):
     """Either levels and labels (NeuroSim), or first steps and curvatures (aihwkit)."""
 
-    levels_up: int | None = key("pulses from g_min to g_max", "count them", default=None, ge=2)
-    levels_down: int | None = key("pulses from g_max to g_min", "count them", default=None, ge=2)
+    levels_up: int | None = key("pulses from g_min to g_max", "count them", default=None, ge=2, le=1 << 16)
+    levels_down: int | None = key("pulses from g_max to g_min", "count them", default=None, ge=2, le=1 << 16)
     label_up: float | None = key(
         "NeuroSim's nonlinearity label of LTP; > 0 when the first steps are the largest",
         "fit the curve",

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class LinearParams(Strict):
     """Pulses from one end of the range to the other."""
 
-    levels_up: int = key("pulses from g_min to g_max", "count them", ge=2)
-    levels_down: int = key("pulses from g_max to g_min", "count them", ge=2)
+    levels_up: int = key("pulses from g_min to g_max", "count them", ge=2, le=1 << 16)
+    levels_down: int = key("pulses from g_max to g_min", "count them", ge=2, le=1 << 16)
 
 
 class Linear(Law):
