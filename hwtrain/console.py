@@ -160,7 +160,7 @@ def print_cards(rows: list[dict[str, Any]]) -> None:
     table = Table()
     for column in ("id", "title", "law", "levels", "labels", "on/off", "c2c", "verified"):
         side: Any = "right" if column in ("on/off", "c2c") else "left"
-        table.add_column(column, justify=side, no_wrap=column != "title")
+        table.add_column(column, justify=side, no_wrap=column == "id", overflow="fold")
     for row in rows:
         table.add_row(
             row["id"],

@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "as shipped": {"device": "taox-tio2"},
     "single, momentum": {"cell": "single", "momentum": 0.5},
     "threshold refresh": {"cell": "unidirectional-ltp", "refresh": "threshold", "lr": 1.0},
-    "periodic refresh": {"cell": "unidirectional-ltp", "refresh": "periodic", "refresh_every": 7, "lr": 1.0},
+    "periodic refresh": {"cell": "unidirectional-ltp", "refresh": "periodic", "refresh_every": 5, "lr": 3.0},
     "full-init refresh": {"cell": "unidirectional-ltd", "refresh": "full-init", "refresh_every": 11},
     "alternating pair": {"cell": "alternating-pair"},
     "alternating pair, momentum": {"cell": "alternating-pair", "momentum": 0.5, "clip": 0.5},
@@ -46,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_csv(path: Path, rows: int = 60) -> Path:
+def write_csv(path: Path, rows: int = 40) -> Path:
     generator = torch.Generator().manual_seed(5)
     labels = torch.arange(rows) % 3
     x = torch.rand(rows, 4, generator=generator) * 0.4
@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks, so that a few samples make many of them."""
-    monkeypatch.setattr(trial, "CHUNK", 6)
+    monkeypatch.setattr(trial, "CHUNK", 4)
 
 
 def settings(folder: Path, **others: Any) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_same_bits(
     whole, out = tmp_path / "whole", tmp_path / "out"
     expected = train(whole, given)
     assert expected is not None
-    # A trial has 16 chunks of 6 steps: thrice in the device's, then in those of the controls.
+    # A trial has 16 chunks of 4 steps: thrice in the device's, then in those of the controls.
     stops, inside, found = 0, 0, None
     for chunks_more in (3, 4, 6, 11, 13, None):
         found = train(out, given, stop_after=chunks_more, resume=stops > 0)
@@ -171,7 +171,7 @@ def test_one_stop_anywhere_changes_nothing(folder: Path, tmp_path: Path, k: int)
     given = settings(folder, cell="alternating-pair", momentum=0.5, epochs=1)
     train(tmp_path / "whole", given)
     stopped = train(tmp_path / "out", given, stop_after=k)
-    assert stopped is None, "every trial has 8 chunks of 6 samples"
+    assert stopped is None, "every trial has 8 chunks of 4 samples"
     train(tmp_path / "out", given, resume=True)
     assert_same_run(tmp_path / "out", tmp_path / "whole")
 
@@ -241,7 +241,7 @@ def stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, sooner = (tmp_path_factory.mktemp("stopped") / name for name in ("run", "sooner"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial, "CHUNK", 4)
-        assert train(out, settings(folder, epochs=1), stop_after=15) is None
+        assert train(out, settings(folder, epochs=1), stop_after=11) is None
         assert train(sooner, settings(folder, epochs=1), stop_after=3) is None
     shutil.copytree(sooner / "trials" / TRIALS[0], out / "trials" / TRIALS[0], dirs_exist_ok=True)
     assert [read_checkpoint(out / "trials" / name / FILE)[1]["step"] for name in TRIALS[:2]] == [12, 12]

@@ -659,7 +659,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[st
     """Data, settings, and the folder of a run that nobody stopped."""
     folder = tmp_path_factory.mktemp("stop")
     data = write_csv(folder / "data.csv", 400)
-    settings = [*STOP, "--data", str(data), "--epochs", "3"]
+    settings = [*STOP, "--data", str(data), "--epochs", "2"]
     train(*settings, "--workers", "1", "--out", folder / "whole")
     return data, settings, folder / "whole"
 

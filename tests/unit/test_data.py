@@ -229,9 +229,7 @@ def test_an_npz_without_a_test_part_is_split_80_to_20(tmp_path: Path) -> None:
     check(load(npz(tmp_path, x=X, y=Y)), 3, (1, 3, 4), 24, 6)
 
 
-@pytest.mark.parametrize(
-    "header", ["", "a,b,c\n", "Label,0,1\n", '\n"with, comma",0,LABEL\r\n'], ids=repr
-)
+@pytest.mark.parametrize("header", ["", "a,b,c\n", "Label,0,1\n", '\n"with, comma",0,LABEL\r\n'], ids=repr)
 def test_a_csv_takes_the_label_column_or_the_last(tmp_path: Path, header: str) -> None:
     rows = [(i / 50, i / 100, i % 3) for i in range(50)]
     if header.startswith("Label"):

@@ -32,9 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_wheel_holds_exactly_the_listed_files(
-    wheel: Path, golden: Callable[[str, str], None]
-) -> None:
+def test_the_wheel_holds_exactly_the_listed_files(wheel: Path, golden: Callable[[str, str], None]) -> None:
     names = sorted(zipfile.ZipFile(wheel).namelist())
     assert any(name.startswith("hwtrain/_shipped/devices/") for name in names)
     golden("wheel-files.txt", "".join(f"{name}\n" for name in names))
@@ -93,9 +91,7 @@ def test_no_committed_file_is_larger_than_a_mebibyte() -> None:
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A fresh Python; fails the test with what it said."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done
 
@@ -119,8 +115,7 @@ def _unsafe_loads(tree: ast.AST) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             pickled = any(
-                word.arg == "allow_pickle" and getattr(word.value, "value", True)
-                for word in node.keywords
+                word.arg == "allow_pickle" and getattr(word.value, "value", True) for word in node.keywords
             )
             if pickled or ast.unparse(node.func) == "torch.load":
                 yield node.lineno
