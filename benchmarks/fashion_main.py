@@ -19,7 +19,7 @@ METHODS = {
     "shallow": {"device": "float32", "rule": "shallow"},
     "device": {"device": DEVICE, "rule": "backprop", "update": "sign-pulse"},
 }
-EPOCHS = 4
+EPOCHS = 2
 SEEDS = 1
 
 
@@ -35,7 +35,7 @@ def main() -> int:
             scores.append(tuned.accuracy)
         chosen = GRID[scores.index(max(scores))] if scores else figures.detail["software"]["chosen"]
         final = resumed(
-            "fashion_main", f"final-{method}", **COMMON, **what, **chosen, epochs=EPOCHS, seeds=SEEDS
+            "fashion_main", f"final{EPOCHS}-{method}", **COMMON, **what, **chosen, epochs=EPOCHS, seeds=SEEDS
         )
         accuracy[method] = final.accuracy
         figures.detail[method] = {

@@ -43,9 +43,7 @@ NAMES = {
         "verified": True,
     },
 }
-SOFTWARE = Ideal(
-    IdealCard.model_validate({"schema": 1, "kind": "ideal", **NAMES, "dtype": "float64"}), Options()
-)
+SOFTWARE = Ideal(IdealCard.model_validate({"schema": 1, "kind": "ideal", **NAMES}), Options())
 
 
 def normal(seed: int, *shape: int) -> Tensor:
@@ -486,10 +484,10 @@ def test_ledger_counts_of_an_ideal_net_are_those_by_hand() -> None:
 
 
 def test_ledger_counts_of_a_crossbar_are_those_by_hand() -> None:
-    # w_max = 4 std = 4 sqrt(2/4); a step of the pair is 1/100 of it.
-    w_max = 4 * math.sqrt(0.5)
-    weights = torch.tensor([[0.5, -0.25], [0.0, 0.1]]) * w_max
-    substrate = Crossbar(synapse(), Options(cell="unidirectional-ltp", refresh="none", weight_range=4.0))
+    # A range of 1/std makes the largest weight 1; a step of the pair is 1/100 of it.
+    weights = torch.tensor([[0.5, -0.25], [0.0, 0.1]], dtype=torch.float64)
+    options = Options(cell="unidirectional-ltp", refresh="none", weight_range=float(1 / weights.std()))
+    substrate = Crossbar(synapse(), options)
     net, trial = net_2x2(weights, substrate)
     ledger = trial.ledger
     loaded = ledger.of("init", "fc.weight", "load")
@@ -504,7 +502,7 @@ def test_ledger_counts_of_a_crossbar_are_those_by_hand() -> None:
     assert (found["clipped"], found["resets"]) == (0, 0)
     assert found["slots"] == 3  # two rows of one sign, then one
     assert found["randoms"] == 6
-    moved = torch.tensor([[0.52, -0.23], [-0.01, 0.09]], dtype=torch.float64) * w_max
+    moved = torch.tensor([[0.52, -0.23], [-0.01, 0.09]], dtype=torch.float64)
     torch.testing.assert_close(array.peek()[0], moved, **TIGHT)
     assert array.wear() == 52
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +50,31 @@ def write_inputs(folder: Path) -> list[str]:
     return [*words.split(), "--data", str(folder / "data.csv"), "--device", str(folder / "noisy.toml")]
 
 
+started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_running() -> Iterator[None]:
+    yield
+    while started:
+        child = started.pop()
+        for pid in [*session(child.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        child.communicate()
+
+
 def start(*argv: object) -> subprocess.Popen[str]:
     """A real command in a session of its own, by which its workers are found."""
-    return subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-m", "hwtrain", "train", *map(str, argv)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    started.append(child)
+    return child
 
 
 def session(leader: int) -> dict[int, str]:
@@ -186,7 +204,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(whole: Whole, tmp_p
             except subprocess.TimeoutExpired:
                 orphans += sum("spawn_main" in line for line in session(child.pid).values())
                 child.kill()
-        _, told = child.communicate(timeout=600)
+        told = "" if child.wait(600) == -signal.SIGKILL else child.communicate()[1]
         if child.returncode == -signal.SIGKILL:
             wait_until_gone(child.pid)
             found = listing(out)

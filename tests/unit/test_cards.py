@@ -72,7 +72,7 @@ def test_every_key_says_what_it_means_and_how_it_is_measured(model: type[BaseMod
     assert found
     for name, field in found.items():
         assert field.description, name
-        if name not in ("schema_", "kind", "response", "dtype"):
+        if name not in ("schema_", "kind", "response"):
             assert field.json_schema_extra["measured"], name
     # A quantity carries its unit; a share, ratio or count has none.
     for name in found:
