@@ -28,8 +28,8 @@ class Figures:
         self.lines: list[dict[str, Any]] = []
         self.detail: dict[str, Any] = {}
 
-    def add(self, name: str, value: float, unit: str, target: str | None = None) -> None:
-        """One figure; ``target`` is such as ">= 0.96"."""
+    def add(self, name: str, value: float | None, unit: str, target: str | None = None) -> None:
+        """One figure, None where it could not be measured; ``target`` is such as ">= 0.96"."""
         line = {"name": name, "value": value, "unit": unit, "target": target, "ok": _meets(value, target)}
         self.lines.append(line)
         print(json.dumps(line), flush=True)
@@ -53,9 +53,11 @@ class Figures:
         return 0 if all(line["ok"] for line in self.lines) else 1
 
 
-def _meets(value: float, target: str | None) -> bool:
+def _meets(value: float | None, target: str | None) -> bool:
     if target is None:
         return True
+    if value is None:
+        return False
     sign, _, limit = target.partition(" ")
     return value >= float(limit) if sign == ">=" else value <= float(limit)
 
