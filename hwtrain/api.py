@@ -11,8 +11,7 @@ from torch import nn
 from hwtrain.config import TrainConfig, make_config
 from hwtrain.errors import HwtrainWarning
 from hwtrain.net import Net, from_torch
-from hwtrain.registry import lookup
-from hwtrain.training.loop import run
+from hwtrain.training.loop import loss_of, run
 from hwtrain.training.metrics import Result
 
 
@@ -48,7 +47,7 @@ def train(
     if not isinstance(net, Net | nn.Module):
         values["net"] = net
     config: TrainConfig = make_config(**values)
-    built = from_torch(net, lookup("losses", config.loss)()) if isinstance(net, nn.Module) else net
+    built = from_torch(net, loss_of(config)) if isinstance(net, nn.Module) else net
     result = run(
         config,
         net=built if isinstance(built, Net) else None,

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from hwtrain.arith.fixed import Numbers, Rounding
 from hwtrain.errors import CardError, UnknownNameError, nearest
 from hwtrain.registry import lookup, names, unknown
 from hwtrain.shipped import shipped
@@ -267,10 +268,70 @@ class IdealCard(Strict):
     provenance: Provenance
 
 
-Card = SynapseCard | IdealCard
-_KINDS: dict[str, type[SynapseCard] | type[IdealCard]] = {
+class Signal(Strict):
+    """How signals and their gradients are written as codes: a code c stands for c / 2^frac."""
+
+    bits: Literal[8, 16] = key("bits of a signal and of an error", "choose it")
+    frac: int = key("bits after the point of a signal", "choose it", ge=0, le=15)
+    error_frac: int = key("bits after the point of an error", "choose it", ge=0, le=15)
+    rounding: Literal["half-up", "floor", "half-even"] = key(
+        "how an accumulator is rounded to a signal", "choose it", default="half-up"
+    )
+
+
+class Weight(Strict):
+    """How weights are written as codes."""
+
+    bits: Literal[8, 16] = key("bits of a weight", "choose it")
+    frac: int = key("bits after the point of a weight", "choose it", ge=0, le=15)
+    rounding: Rounding = key(
+        "how a change is rounded; stochastic keeps small changes alive", "choose it", default="stochastic"
+    )
+
+
+class FixedCard(Strict):
+    """Integer arithmetic: weights, signals and errors are fixed-point codes."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of the card format")
+    kind: Literal["fixed"] = Field(description="what the card describes")
+    device: Identity
+    provenance: Provenance
+    signal: Signal
+    weight: Weight
+
+    def numbers(self) -> Numbers:
+        """The number formats."""
+        signal, weight = self.signal, self.weight
+        return Numbers(
+            signal.bits,
+            signal.frac,
+            signal.error_frac,
+            weight.bits,
+            weight.frac,
+            signal.rounding,
+            weight.rounding,
+        )
+
+
+class PowerOfTwo(Strict):
+    """Which powers of two a weight may be."""
+
+    bits: int = key("bits of a code: a sign, zero, and 2^(bits-1) - 1 powers", "choose it", ge=2, le=5)
+
+
+class ShiftCard(FixedCard):
+    """Shift arithmetic: a weight is 0 or a power of two, kept beside a fixed-point master."""
+
+    kind: Literal["shift"] = Field(description="what the card describes")  # type: ignore[assignment]
+    pot: PowerOfTwo
+
+
+Card = SynapseCard | IdealCard | FixedCard
+_KINDS: dict[str, type[Card]] = {
     "synapse": SynapseCard,
     "ideal": IdealCard,
+    "fixed": FixedCard,
+    "shift": ShiftCard,
 }
 
 

@@ -42,8 +42,12 @@ class TrainConfig(Strict):
     net: str | None = Field(
         None, description="widths such as 784-128-10; default: one hidden layer that fits the data"
     )
-    activation: Literal["relu", "tanh", "sigmoid"] = Field("tanh", description="between layers")
-    loss: Annotated[str, _registered("losses")] = Field("softmax-ce", description="loss")
+    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(
+        None, description="between layers; default: tanh, or relu where signals are whole numbers"
+    )
+    loss: Annotated[str | None, _registered("losses")] = Field(
+        None, description="loss; default: softmax-ce, or softmax2 where signals are whole numbers"
+    )
     device: str | dict[str, str] = Field(
         "taox-tio2",
         description="card id or file of the weights; or pattern=card,... by layer name",

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Real
 from torch import Tensor
 
 
@@ -18,8 +18,8 @@ from torch import Tensor
 class Outer:
     """n rank-one updates in order: add ``scale * d[k] x[k]^T`` for k = 0 .. n-1, in every group."""
 
-    x: Float[Tensor, "pairs groups in_"]
-    d: Float[Tensor, "pairs groups out"]
+    x: Real[Tensor, "pairs groups in_"]
+    d: Real[Tensor, "pairs groups out"]
     scale: float = 1.0
 
     def scaled(self, factor: float) -> Outer:
@@ -35,7 +35,7 @@ class Outer:
 class Dense:
     """Add ``change``, given weight by weight."""
 
-    change: Float[Tensor, "groups out in_"]
+    change: Real[Tensor, "groups out in_"]
 
     def scaled(self, factor: float) -> Dense:
         """The same direction, ``factor`` times as far."""

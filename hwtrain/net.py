@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hwtrain.arith.fixed import encode
 from hwtrain.arith.threefry import Purpose
 from hwtrain.direction import Direction, Transform
 from hwtrain.errors import ConfigError, nearest
+from hwtrain.kernels import vector
+from hwtrain.kernels.fixed import DTYPES
 from hwtrain.layers.avg_pool2d import AvgPool2d
 from hwtrain.layers.base import Layer, Shape, State
 from hwtrain.layers.conv2d import Conv2d
@@ -23,6 +26,7 @@ from hwtrain.layers.relu import Relu
 from hwtrain.layers.sigmoid import Sigmoid
 from hwtrain.layers.tanh import Tanh
 from hwtrain.losses.base import Loss
+from hwtrain.losses.softmax2 import Softmax2
 from hwtrain.losses.softmax_ce import SoftmaxCe
 from hwtrain.substrates.base import Array, Geometry, Substrate, Trial
 
@@ -41,6 +45,7 @@ class Net:
     def __init__(self, children: Mapping[str, Layer | Net], loss: Loss | None = None) -> None:
         self.children = dict(children)
         self.loss: Loss = loss or SoftmaxCe()
+        self._default_loss = loss is None
 
     def layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Every layer with its path, in the order of the signal."""
@@ -91,7 +96,9 @@ class Net:
             def make(name: str, groups: int, out: int, in_: int, std: float, path: str = path) -> Array:
                 nonlocal number
                 number += 1
-                home = digital if name == "bias" else substrate(path)
+                home = substrate(path)
+                if name == "bias":
+                    home = home.digital or digital
                 geometry = Geometry(f"{path}.{name}", number, groups, out, in_, std)
                 array = home.array(geometry, trial)
                 array.transforms = transforms()
@@ -99,6 +106,39 @@ class Net:
 
             layer.place(make)
             layer.initialise(trial.streams.stream(Purpose.INIT, number))
+        self._settle_numbers()
+
+    def _settle_numbers(self) -> None:
+        """One number format for all signals, which every layer and the loss can work on."""
+        formats = {array.numbers: path for path, array in self.arrays()}
+        if len(formats) > 1:
+            first, second, *_ = formats.values()
+            raise ConfigError(
+                f"device: {first} and {second} have different number formats: give them the same card"
+            )
+        numbers = next(iter(formats), None)
+        if self._default_loss:
+            self.loss = SoftmaxCe() if numbers is None else Softmax2()
+        self.loss.numbers = numbers
+        if numbers is None:
+            return
+        for path, layer in self.layers():
+            refusal = layer.refuses_codes()
+            if refusal is not None:
+                raise ConfigError(f"net: layer {path}: {refusal}")
+        if not self.loss.whole_numbers:
+            raise ConfigError(
+                f"loss: {type(self.loss).__name__} needs floating-point numbers: "
+                "use softmax2 or squared-error"
+            )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Samples as the net's signals: codes, where it has a format for them."""
+        numbers = self.loss.numbers
+        if numbers is None:
+            return x
+        codes = encode(x.cpu().numpy(), numbers.signal_frac, numbers.signal_bits)
+        return torch.from_numpy(codes).to(x.device, DTYPES[numbers.signal_bits])
 
     def fw(self, x: Tensor, state: State = None) -> tuple[Tensor, dict[str, State], dict[str, Any]]:
         """Output, and by child its state and tape."""
@@ -165,14 +205,14 @@ class Residual(Net):
     def fw(self, x: Tensor, state: State = None) -> tuple[Tensor, dict[str, State], dict[str, Any]]:
         """x + body(x)."""
         y, states, tapes = super().fw(x, state)
-        return x + y, states, tapes
+        return vector.add(x, y), states, tapes
 
     def backward(
         self, d: Tensor, tapes: dict[str, Any], first: str, prefix: str = ""
     ) -> tuple[Tensor | None, dict[str, Direction]]:
         """d goes around the body as well as through it."""
         inner, found = super().backward(d, tapes, first, prefix)
-        return (None if inner is None else d + inner), found
+        return (None if inner is None else vector.add(d, inner)), found
 
 
 def mlp(spec: str, activation: str = "relu", loss: Loss | None = None) -> Net:

@@ -19,10 +19,18 @@ class AvgPool2d(Layer):
         """(channels, height // size, width // size)."""
         return pooled_shape(shape, self.size)
 
+    def refuses_codes(self) -> str | None:
+        """A mean of codes is a shift, or nothing."""
+        try:
+            pool.shift_of(self.size)
+        except ValueError as problem:
+            return str(problem)
+        return None
+
     def fw(self, x: Tensor, state: State = None) -> tuple[Tensor, State, Shape]:
         """The means."""
         return pool.average_forward(x, self.size), state, x.shape
 
     def igrad(self, d: Tensor, tape: Shape) -> Tensor:
         """d / size^2 all over each window."""
-        return pool.average_input_gradient(d, self.size, tape)
+        return pool.average_input_gradient(d, self.size, *tape[2:])

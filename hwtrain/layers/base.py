@@ -45,6 +45,10 @@ class Layer(ABC):
     def initialise(self, stream: Stream) -> None:  # noqa: B027 - as above
         """Load the first weights."""
 
+    def refuses_codes(self) -> str | None:
+        """Why it cannot work on whole numbers, and what could instead; None if it can."""
+        return None
+
     @abstractmethod
     def fw(self, x: Tensor, state: State = None) -> tuple[Tensor, State, Tape]:
         """Output, state and tape."""

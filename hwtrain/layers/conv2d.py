@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jaxtyping import Float
+from jaxtyping import Real
 from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
 from hwtrain.direction import Direction, Outer
+from hwtrain.kernels import layout
 from hwtrain.kernels.im2col import col2im, im2col
 from hwtrain.layers.base import Layer, MakeArray, Shape, State
-from hwtrain.layers.dense import first_std, load_first
+from hwtrain.layers.dense import ended, first_std, load_first
 from hwtrain.substrates.base import Array
 
-Images = Float[Tensor, "batch _ _ _"]
+Images = Real[Tensor, "batch _ _ _"]
 
 
 class Conv2d(Layer):
@@ -74,24 +75,23 @@ class Conv2d(Layer):
         columns = im2col(x, self.kernel, self.stride, self.padding, self.groups)
         y = self._arrays["weight"].read(columns)
         _, height, width = self.out_shape(tuple(x.shape[1:]))
-        y = y.reshape(x.shape[0], height * width, self.out_channels).transpose(1, 2)
-        if self.bias:
-            y = y + self._arrays["bias"].read(x.new_ones(x.shape[0], 1, 1)).transpose(1, 2)
+        y = y.reshape(x.shape[0], height * width, self.out_channels)
+        y = layout.channels_first(ended(self._arrays, y, x))
         return y.reshape(x.shape[0], self.out_channels, height, width), state, (columns, x.shape)
 
     def igrad(self, d: Images, tape: tuple[Tensor, Shape]) -> Images:
         """W^T d at every position, overlaps added."""
         columns = self._arrays["weight"].read_t(self._by_position(d))
         batch, channels, height, width = tape[1]
-        shape = (batch, channels, height, width)
-        return col2im(columns, shape, self.kernel, self.stride, self.padding)
+        shape = batch, channels, height, width, self.kernel, self.stride, self.padding
+        return self._arrays["weight"].end(col2im(columns, *shape))
 
     def wgrad(self, d: Images, tape: tuple[Tensor, Shape]) -> dict[str, Direction]:
         """d x^T at every position of every sample, in order."""
-        found: dict[str, Direction] = {"weight": Outer(tape[0], self._by_position(d))}
+        rows = self._by_position(d)
+        found: dict[str, Direction] = {"weight": Outer(tape[0], rows)}
         if self.bias:
-            each = d.sum((2, 3))
-            found["bias"] = Outer(d.new_ones(d.shape[0], 1, 1), each[:, None])
+            found["bias"] = Outer(self._arrays["bias"].ones(rows), rows.reshape(-1, 1, self.out_channels))
         return found
 
     @property
@@ -99,6 +99,6 @@ class Conv2d(Layer):
         inputs = self.in_channels // self.groups * self.kernel**2
         return self.groups, self.out_channels // self.groups, inputs
 
-    def _by_position(self, d: Images) -> Float[Tensor, "pairs groups out"]:
-        rows = d.flatten(2).transpose(1, 2)
+    def _by_position(self, d: Images) -> Real[Tensor, "pairs groups out"]:
+        rows = layout.channels_last(d.flatten(2))
         return rows.reshape(-1, self.groups, self.out_channels // self.groups)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Real
 from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
 from hwtrain.direction import Direction, Outer
+from hwtrain.kernels import bias as bias_kernels
 from hwtrain.layers.base import Layer, MakeArray, Shape, State
 from hwtrain.substrates.base import Array
 
@@ -28,8 +29,8 @@ class Dense(Layer):
         out: int,
         *,
         bias: bool = True,
-        weights: Float[Tensor, "out in_"] | None = None,
-        offsets: Float[Tensor, "out"] | None = None,
+        weights: Real[Tensor, "out in_"] | None = None,
+        offsets: Real[Tensor, "out"] | None = None,
     ) -> None:
         self.in_, self.out, self.bias = in_, out, bias
         self.weights, self.offsets = weights, offsets
@@ -58,24 +59,33 @@ class Dense(Layer):
         load_first(self._arrays, stream, (1, self.out, self.in_), self.weights, self.offsets)
 
     def fw(
-        self, x: Float[Tensor, "batch in_"], state: State = None
-    ) -> tuple[Float[Tensor, "batch out"], State, Tensor]:
+        self, x: Real[Tensor, "batch in_"], state: State = None
+    ) -> tuple[Real[Tensor, "batch out"], State, Tensor]:
         """W x + b; the tape is x."""
-        y = self._arrays["weight"].read(x[:, None])[:, 0]
-        if self.bias:
-            y = y + self._arrays["bias"].read(x.new_ones(x.shape[0], 1, 1))[:, 0]
-        return y, state, x
+        y = ended(self._arrays, self._arrays["weight"].read(x[:, None]), x)
+        return y[:, 0], state, x
 
-    def igrad(self, d: Float[Tensor, "batch out"], tape: Tensor) -> Float[Tensor, "batch in_"]:
+    def igrad(self, d: Real[Tensor, "batch out"], tape: Tensor) -> Real[Tensor, "batch in_"]:
         """W^T d."""
-        return self._arrays["weight"].read_t(d[:, None])[:, 0]
+        weight = self._arrays["weight"]
+        return weight.end(weight.read_t(d[:, None]))[:, 0]
 
-    def wgrad(self, d: Float[Tensor, "batch out"], tape: Tensor) -> dict[str, Direction]:
+    def wgrad(self, d: Real[Tensor, "batch out"], tape: Tensor) -> dict[str, Direction]:
         """d x^T of every sample."""
         found: dict[str, Direction] = {"weight": Outer(tape[:, None], d[:, None])}
         if self.bias:
-            found["bias"] = Outer(d.new_ones(d.shape[0], 1, 1), d[:, None])
+            found["bias"] = Outer(self._arrays["bias"].ones(d), d[:, None])
         return found
+
+
+def ended(
+    arrays: Mapping[str, Array], y: Real[Tensor, "batch positions out"], x: Real[Tensor, "batch *rest"]
+) -> Real[Tensor, "batch positions out"]:
+    """What was read from the weights of x, the bias added where there is one, as a signal."""
+    weight, bias = arrays["weight"], arrays.get("bias")
+    if bias is not None:
+        y = bias_kernels.add(y, bias.read(bias.ones(x)), bias.frac - weight.frac)
+    return weight.end(y)
 
 
 def first_std(weights: Tensor | None, in_: int, out: int) -> float:

@@ -25,7 +25,8 @@ class MaxPool2d(Layer):
 
     def igrad(self, d: Tensor, tape: tuple[Tensor, Shape]) -> Tensor:
         """d where the maximum stood."""
-        return pool.max_input_gradient(d, *tape)
+        where, shape = tape
+        return pool.max_input_gradient(d, where, *shape[2:])
 
 
 def pooled_shape(shape: Shape, size: int) -> Shape:

@@ -15,6 +15,10 @@ class Sigmoid(Layer):
         """The input's."""
         return shape
 
+    def refuses_codes(self) -> str:
+        """It has no meaning in whole numbers here."""
+        return "sigmoid needs floating-point numbers: use relu"
+
     def fw(self, x: Tensor, state: State = None) -> tuple[Tensor, State, Tensor]:
         """The function of every value."""
         y = sigmoid.forward(x)

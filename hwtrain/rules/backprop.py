@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Real
 from torch import Tensor
 
 from hwtrain.net import Net
@@ -41,8 +41,8 @@ class BackpropBound(Bound):
         self.arrays = dict(net.arrays())
 
     def step(
-        self, x: Float[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
-    ) -> Float[Tensor, "batch"]:
+        self, x: Real[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
+    ) -> Real[Tensor, "batch"]:
         """Descend the mean loss of the batch by lr."""
         z, _, tapes = self.net.fw(x)
         loss, tape = self.net.loss.fw(z, labels)

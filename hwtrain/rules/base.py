@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Real
 from torch import Tensor
 
 from hwtrain.net import Net
@@ -21,11 +21,11 @@ class Bound(ABC):
 
     @abstractmethod
     def step(
-        self, x: Float[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
-    ) -> Float[Tensor, "batch"]:
+        self, x: Real[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
+    ) -> Real[Tensor, "batch"]:
         """Learn from one batch; the loss of each sample as it was before."""
 
-    def predict(self, x: Float[Tensor, "batch *features"]) -> Float[Tensor, "batch classes"]:
+    def predict(self, x: Real[Tensor, "batch *features"]) -> Real[Tensor, "batch classes"]:
         """The net's outputs."""
         return self.net.fw(x)[0]
 

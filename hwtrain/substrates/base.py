@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Real
 from torch import Tensor
 
+from hwtrain.arith.fixed import Numbers
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import Card, SynapseCard
 from hwtrain.direction import Dense, Direction, Outer, Transform
 from hwtrain.errors import IncompatibleRule
+from hwtrain.kernels import bias
 from hwtrain.ledger import Ledger
 from hwtrain.registry import lookup
 
@@ -82,18 +84,22 @@ class Array(ABC):
     takes: ClassVar[tuple[type, ...]] = (Outer, Dense)
     synapse: SynapseCard | None = None
     """The card of the synapses that the array is made of, where it is."""
+    numbers: Numbers | None = None
+    """The number formats of its signals; None where they are floating-point numbers."""
+    frac: int = 0
+    """How many bits after the point what is read has more than a signal."""
 
     def __init__(self, geometry: Geometry, trial: Trial) -> None:
         self.geometry = geometry
         self.trial = trial
         self.transforms: list[Transform] = []
 
-    def read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
+    def read(self, x: Real[Tensor, "batch groups in_"]) -> Real[Tensor, "batch groups out"]:
         """W x by columns."""
         self._count_macs("read", x.shape[0])
         return self._read(x)
 
-    def read_t(self, d: Float[Tensor, "batch groups out"]) -> Float[Tensor, "batch groups in_"]:
+    def read_t(self, d: Real[Tensor, "batch groups out"]) -> Real[Tensor, "batch groups in_"]:
         """W^T d by rows."""
         self._need("read_t")
         self._count_macs("read_t", d.shape[0])
@@ -123,16 +129,24 @@ class Array(ABC):
         self.trial.ledger.add(self.geometry.path, "perturb", perturbs=1)
         self._perturb(seed, eps)
 
-    def load(self, weights: Float[Tensor, "groups out in_"]) -> None:
+    def end(self, acc: Real[Tensor, "*shape"]) -> Real[Tensor, "*shape"]:
+        """The signal that something read stands for: the end of an accumulator."""
+        return acc
+
+    def ones(self, like: Real[Tensor, "n *rest"]) -> Real[Tensor, "n 1 1"]:
+        """The input of a bias for as many samples as ``like`` has."""
+        return bias.ones(like, 1.0 if self.numbers is None else self.numbers.one)
+
+    def load(self, weights: Real[Tensor, "groups out in_"]) -> None:
         """Write these weights as well as the substrate can, and count what it took."""
         self.trial.ledger.add(self.geometry.path, "load", loads=1)
         self._load(weights.to(dtype=self.trial.dtype, device=self.trial.torch_device))
 
     @abstractmethod
-    def peek(self) -> Float[Tensor, "groups out in_"]:
+    def peek(self) -> Real[Tensor, "groups out in_"]:
         """The weights as they are, for diagnostics only: no hardware can do this for free."""
 
-    def siemens(self) -> Float[Tensor, "cells"] | None:
+    def siemens(self) -> Real[Tensor, "cells"] | None:
         """The conductances, for diagnostics only; None where there are none."""
         return None
 
@@ -143,6 +157,13 @@ class Array(ABC):
     def rewind(self) -> None:  # noqa: B027 - most substrates draw nothing as they read
         """Begin a new look: noise of evaluation depends on step and sample, not on earlier looks."""
 
+    def live(self) -> dict[str, Tensor]:
+        """The tensors that kernels work on, by name; what a program has as buffers."""
+        raise IncompatibleRule(
+            f"layer {self.geometry.path}: {type(self).__name__} has no kernels in C yet: use --engine torch, "
+            "or a device of kind ideal, fixed or shift"
+        )
+
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must keep, without the transforms."""
@@ -152,12 +173,12 @@ class Array(ABC):
         """Undo of ``state``."""
 
     @abstractmethod
-    def _read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]: ...
+    def _read(self, x: Real[Tensor, "batch groups in_"]) -> Real[Tensor, "batch groups out"]: ...
 
     @abstractmethod
-    def _load(self, weights: Float[Tensor, "groups out in_"]) -> None: ...
+    def _load(self, weights: Real[Tensor, "groups out in_"]) -> None: ...
 
-    def _read_t(self, d: Float[Tensor, "batch groups out"]) -> Float[Tensor, "batch groups in_"]:
+    def _read_t(self, d: Real[Tensor, "batch groups out"]) -> Real[Tensor, "batch groups in_"]:
         raise NotImplementedError
 
     def _write(self, direction: Direction) -> None:
@@ -182,6 +203,8 @@ class Substrate(ABC):
     def __init__(self, card: Card, options: Options) -> None:
         self.card = card
         self.options = options
+        self.digital: Substrate | None = None
+        """Where the biases beside it live; None for plain numbers."""
 
     @abstractmethod
     def array(self, geometry: Geometry, trial: Trial) -> Array:
@@ -199,6 +222,5 @@ def missing_port(array: Array, port: str, asker: str) -> IncompatibleRule:
 
 def substrate_of(card: Card, options: Options) -> Substrate:
     """The substrate that a card is for."""
-    kinds = {"ideal": "ideal", "synapse": "crossbar"}
-    made: Substrate = lookup("substrates", kinds[card.kind])(card, options)
+    made: Substrate = lookup("substrates", {"synapse": "crossbar"}.get(card.kind, card.kind))(card, options)
     return made

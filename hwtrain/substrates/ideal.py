@@ -27,6 +27,10 @@ class IdealArray(Array):
         """The weights, without a perturbation that is on."""
         return self._weights.clone()
 
+    def live(self) -> dict[str, Tensor]:
+        """The weights."""
+        return {"weights": self._weights}
+
     def state(self) -> dict[str, Tensor]:
         """The weights."""
         return {"weights": self._weights.clone()}  # writes work in place

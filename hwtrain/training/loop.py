@@ -23,11 +23,13 @@ from typing import Any
 import torch
 
 from hwtrain import data as datasets
+from hwtrain.cards import FixedCard
 from hwtrain.config import SOFTWARE, TrainConfig, device_map, to_toml
 from hwtrain.data import Split
 from hwtrain.errors import ConfigError, RunError
 from hwtrain.files import cannot, make_folder, write_file
 from hwtrain.layers.dense import Dense
+from hwtrain.losses.base import Loss
 from hwtrain.net import Net, mlp
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
@@ -96,8 +98,10 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
     """Check the input whole: data, cards, net, ports and the state of the run folder."""
     split = datasets.load(config.data if data is None else data, evaluate=config.evaluate)
     if net is None:
-        config = config.model_copy(update={"net": config.net or default_net(split)})
-        net = mlp(str(config.net), config.activation, lookup("losses", config.loss)())
+        codes = any(isinstance(found, FixedCard) for found in cards_of(config).values())
+        activation = config.activation or ("relu" if codes else "tanh")
+        config = config.model_copy(update={"net": config.net or default_net(split), "activation": activation})
+        net = mlp(str(config.net), activation, loss_of(config))
     split = _shaped(split, net)
     made = net.out_shape(split.input_shape)
     if made != (split.classes,):
@@ -128,6 +132,11 @@ def _check_folder(job: Job, out: Path, resume: bool) -> None:
         folder = job.trial_folder(spec)
         if folder is not None and (folder / FILE).exists():
             load_checkpoint(folder, job.mark(spec))
+
+
+def loss_of(config: TrainConfig) -> Loss | None:
+    """The loss that was asked for; None leaves the choice to the net."""
+    return None if config.loss is None else lookup("losses", config.loss)()
 
 
 def default_net(split: Split) -> str:

@@ -86,7 +86,7 @@ def test_patches_are_the_pixels_under_the_filter_and_go_back_as_autograd_says(se
     d = normal(seed + 1, *patches(x).shape)
     y, back = gradient(patches, x, d)
     assert torch.equal(im2col.im2col(x, kernel, stride, padding, groups), y)
-    ours = im2col.col2im(d, (batch, channels, height, width), kernel, stride, padding)
+    ours = im2col.col2im(d, batch, channels, height, width, kernel, stride, padding)
     torch.testing.assert_close(ours, back, **TIGHT)
 
 
@@ -99,16 +99,16 @@ def test_pooling_is_that_of_autograd(seed: int) -> None:
     y, back = gradient(lambda x: functional.max_pool2d(x, size), x, d)
     ours, where = pool.max_forward(x, size)
     assert torch.equal(ours, y)
-    torch.testing.assert_close(pool.max_input_gradient(d, where, tuple(x.shape)), back, **TIGHT)
+    torch.testing.assert_close(pool.max_input_gradient(d, where, *x.shape[2:]), back, **TIGHT)
     y, back = gradient(lambda x: functional.avg_pool2d(x, size), x, d)
     torch.testing.assert_close(pool.average_forward(x, size), y, **TIGHT)
-    found = pool.average_input_gradient(d, size, tuple(x.shape))
+    found = pool.average_input_gradient(d, size, *x.shape[2:])
     torch.testing.assert_close(found, back, **TIGHT)
 
 
 def test_first_of_equal_maxima_takes_the_gradient() -> None:
     _, where = pool.max_forward(torch.ones(1, 1, 2, 4), 2)
-    back = pool.max_input_gradient(torch.ones(1, 1, 1, 2), where, (1, 1, 2, 4))
+    back = pool.max_input_gradient(torch.ones(1, 1, 1, 2), where, 2, 4)
     assert back.flatten().tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
 
 

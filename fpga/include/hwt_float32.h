@@ -1,0 +1,300 @@
+/* Kernels in float32. The order of every operation is part of the meaning: compile without contraction
+ * to fused multiply-adds and without fast-math, and every compiler gives the same bits. */
+#ifndef HWT_FLOAT32_H
+#define HWT_FLOAT32_H
+
+#define HWT_LANES 16
+
+static inline float hwt_from_bits(int32_t bits)
+{
+    union { int32_t bits; float value; } same = {bits};
+    return same.value;
+}
+
+static inline int32_t hwt_to_bits(float value)
+{
+    union { float value; int32_t bits; } same = {value};
+    return same.bits;
+}
+
+/* e^x, x clamped so that the result is a normal number: x = n ln 2 + r, Taylor's series of r, times 2^n. */
+static inline float hwt_exp(float x)
+{
+    if (!(x > -87.0f))
+        x = -87.0f;
+    if (x > 88.0f)
+        x = 88.0f;
+    const float t = x * 1.44269504f + 0.5f;
+    float n = (float)(int32_t)t;
+    if (n > t)
+        n -= 1.0f;
+    const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = (float)(1.0 / 5040.0);
+    p = p * r + (float)(1.0 / 720.0);
+    p = p * r + (float)(1.0 / 120.0);
+    p = p * r + (float)(1.0 / 24.0);
+    p = p * r + (float)(1.0 / 6.0);
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return p * hwt_from_bits(((int32_t)n + 127) * (1 << 23));
+}
+
+/* ln x of a normal number: x = 2^e m, m about 1, ln m = 2 atanh(s), s = (m - 1)/(m + 1). */
+static inline float hwt_log(float x)
+{
+    const int32_t bits = hwt_to_bits(x);
+    const int32_t e = (bits - 0x3F3504F3) >> 23;
+    const float m = hwt_from_bits(bits - e * (1 << 23));
+    const float s = (m - 1.0f) / (m + 1.0f), square = s * s, n = (float)e;
+    float p = (float)(2.0 / 9.0);
+    p = p * square + (float)(2.0 / 7.0);
+    p = p * square + (float)(2.0 / 5.0);
+    p = p * square + (float)(2.0 / 3.0);
+    p = p * square + 2.0f;
+    return n * 0.693359375f + (n * -2.12194440e-4f + s * p);
+}
+
+/* 1 - 2/(exp(2|x|) + 1) with the sign of x; its series where that would cancel. */
+static inline float hwt_tanh(float x)
+{
+    const float a = x < 0.0f ? -x : x, square = a * a;
+    float p = (float)(62.0 / 2835.0), y;
+    p = p * square + (float)(-17.0 / 315.0);
+    p = p * square + (float)(2.0 / 15.0);
+    p = p * square + (float)(-1.0 / 3.0);
+    if (a < 0.25f)
+        y = a + a * square * p;
+    else
+        y = 1.0f - 2.0f / (hwt_exp(a + a) + 1.0f);
+    return x < 0.0f ? -y : y;
+}
+
+/* y = W x. Term i goes to lane i mod 16; the lanes add up by halves.
+ * w (groups, out, in_), x (batch, groups, in_) -> y (batch, groups, out) */
+static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int32_t batch,
+                                  const float *w, const float *x, float *y)
+{
+    for (int32_t n = 0; n < batch * groups; n++) {
+        const float *matrix = w + (ptrdiff_t)(n % groups) * out * in_, *input = x + (ptrdiff_t)n * in_;
+        float *output = y + (ptrdiff_t)n * out;
+        HWT_PARALLEL
+        for (int32_t o = 0; o < out; o++) {
+            const float *row = matrix + (ptrdiff_t)o * in_;
+            float lane[HWT_LANES] = {0.0f};
+            int32_t i = 0;
+            for (; i + HWT_LANES <= in_; i += HWT_LANES)
+                for (int32_t l = 0; l < HWT_LANES; l++)
+                    lane[l] += row[i + l] * input[i + l];
+            for (; i < in_; i++)
+                lane[i % HWT_LANES] += row[i] * input[i];
+            for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
+                for (int32_t l = 0; l < half; l++)
+                    lane[l] += lane[l + half];
+            output[o] = lane[0];
+        }
+    }
+}
+
+/* W^T d, row after row. w (groups, out, in_), d (batch, groups, out) -> y (batch, groups, in_) */
+static inline void hwt_dense_read_t(int32_t groups, int32_t out, int32_t in_, int32_t batch,
+                                    const float *w, const float *d, float *y)
+{
+    for (int32_t n = 0; n < batch * groups; n++) {
+        const float *matrix = w + (ptrdiff_t)(n % groups) * out * in_, *error = d + (ptrdiff_t)n * out;
+        float *restrict back = y + (ptrdiff_t)n * in_;
+        for (int32_t i = 0; i < in_; i++)
+            back[i] = 0.0f;
+        for (int32_t o = 0; o < out; o++)
+            for (int32_t i = 0; i < in_; i++)
+                back[i] += matrix[(ptrdiff_t)o * in_ + i] * error[o];
+    }
+}
+
+/* W += (scale d) x^T, pair after pair. w (groups, out, in_), x (pairs, groups, in_), d (pairs, groups, out) */
+static inline void hwt_dense_add_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
+                                       float scale, float *w, const float *x, const float *d)
+{
+    HWT_PARALLEL
+    for (int32_t line = 0; line < groups * out; line++) {
+        float *restrict row = w + (ptrdiff_t)line * in_;
+        const int32_t group = line / out;
+        for (int32_t k = 0; k < pairs; k++) {
+            const float factor = scale * d[(ptrdiff_t)k * groups * out + line];
+            const float *input = x + ((ptrdiff_t)k * groups + group) * in_;
+            for (int32_t i = 0; i < in_; i++)
+                row[i] += factor * input[i];
+        }
+    }
+}
+
+/* like (n, ...) -> y (n, 1, 1): the input of a bias. */
+static inline void hwt_bias_ones(int32_t n, float one, const float *like, float *y)
+{
+    (void)like;
+    for (int32_t i = 0; i < n; i++)
+        y[i] = one;
+}
+
+/* y + b. y (batch, positions, out), b (batch, 1, out) -> z (batch, positions, out) */
+static inline void hwt_bias_add(int32_t batch, int32_t positions, int32_t out, int32_t shift,
+                                const float *y, const float *b, float *z)
+{
+    (void)shift;
+    for (int32_t n = 0; n < batch; n++)
+        for (int32_t p = 0; p < positions; p++)
+            for (int32_t o = 0; o < out; o++)
+                *z++ = *y++ + b[n * out + o];
+}
+
+/* x (n) -> y (n) */
+static inline void hwt_tanh_forward(int32_t n, const float *x, float *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = hwt_tanh(x[i]);
+}
+
+/* d (1 - y^2). d, y (n) -> z (n) */
+static inline void hwt_tanh_input_gradient(int32_t n, const float *d, const float *y, float *z)
+{
+    for (int32_t i = 0; i < n; i++)
+        z[i] = d[i] * (1.0f - y[i] * y[i]);
+}
+
+/* x (n) -> y (n) */
+static inline void hwt_sigmoid_forward(int32_t n, const float *x, float *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = 1.0f / (1.0f + hwt_exp(-x[i]));
+}
+
+/* d y (1 - y). d, y (n) -> z (n) */
+static inline void hwt_sigmoid_input_gradient(int32_t n, const float *d, const float *y, float *z)
+{
+    for (int32_t i = 0; i < n; i++)
+        z[i] = d[i] * y[i] * (1.0f - y[i]);
+}
+
+/* The mean of each window, added row by row.
+ * x (batch, channels, height, width) -> y (batch, channels, rows, columns) */
+static inline void hwt_pool_average_forward(int32_t batch, int32_t channels, int32_t height,
+                                            int32_t width, int32_t rows, int32_t columns, int32_t size,
+                                            const float *x, float *y)
+{
+    for (int32_t image = 0; image < batch * channels; image++, x += height * width)
+        for (int32_t r = 0; r < rows; r++)
+            for (int32_t c = 0; c < columns; c++) {
+                float total = 0.0f;
+                for (int32_t h = r * size; h < (r + 1) * size; h++)
+                    for (int32_t w = c * size; w < (c + 1) * size; w++)
+                        total += x[h * width + w];
+                *y++ = total / (float)(size * size);
+            }
+}
+
+/* d / size^2 all over each window, 0 on a rim that no window covers.
+ * d (batch, channels, rows, columns) -> y (batch, channels, height, width) */
+static inline void hwt_pool_average_input_gradient(int32_t batch, int32_t channels, int32_t rows,
+                                                   int32_t columns, int32_t height, int32_t width,
+                                                   int32_t size,
+                                                   const float *d, float *y)
+{
+    for (int32_t image = 0; image < batch * channels; image++, d += rows * columns)
+        for (int32_t h = 0; h < height; h++)
+            for (int32_t w = 0; w < width; w++) {
+                const int32_t r = h / size, c = w / size;
+                *y++ = r < rows && c < columns ? d[r * columns + c] / (float)(size * size) : 0.0f;
+            }
+}
+
+/* Softmax and -ln softmax[label]. z (batch, classes), labels (batch) -> loss (batch), p (batch, classes) */
+static inline void hwt_softmax_ce_forward(int32_t batch, int32_t classes, const float *z,
+                                          const int32_t *labels, float *loss, float *p)
+{
+    for (int32_t n = 0; n < batch; n++, z += classes, p += classes) {
+        float largest = z[0], total = 0.0f;
+        for (int32_t c = 1; c < classes; c++)
+            largest = z[c] > largest ? z[c] : largest;
+        for (int32_t c = 0; c < classes; c++) {
+            p[c] = hwt_exp(z[c] - largest);
+            total += p[c];
+        }
+        for (int32_t c = 0; c < classes; c++)
+            p[c] = p[c] / total;
+        loss[n] = hwt_log(total) - (z[labels[n]] - largest);
+    }
+}
+
+/* softmax - onehot. p (batch, classes), labels (batch) -> d (batch, classes) */
+static inline void hwt_softmax_ce_input_gradient(int32_t batch, int32_t classes, const float *p,
+                                                 const int32_t *labels, float *d)
+{
+    for (int32_t n = 0; n < batch; n++)
+        for (int32_t c = 0; c < classes; c++)
+            d[n * classes + c] = c == labels[n] ? p[n * classes + c] - 1.0f : p[n * classes + c];
+}
+
+/* z - onehot and its mean square. z (batch, classes), labels (batch) -> loss (batch), error (batch, classes) */
+static inline void hwt_mse_forward(int32_t batch, int32_t classes, const float *z,
+                                   const int32_t *labels, float *loss, float *error)
+{
+    for (int32_t n = 0; n < batch; n++, z += classes, error += classes) {
+        float total = 0.0f;
+        for (int32_t c = 0; c < classes; c++) {
+            error[c] = c == labels[n] ? z[c] - 1.0f : z[c];
+            total += error[c] * error[c];
+        }
+        loss[n] = total / (float)classes;
+    }
+}
+
+/* 2 error / classes. error (batch, classes) -> d (batch, classes) */
+static inline void hwt_mse_input_gradient(int32_t batch, int32_t classes, const float *error, float *d)
+{
+    for (int32_t i = 0; i < batch * classes; i++)
+        d[i] = error[i] * (float)(2.0 / classes);
+}
+
+/* z - onehot and half its square. z (batch, classes), labels (batch) -> loss (batch), d (batch, classes) */
+static inline void hwt_squared_error_forward(int32_t batch, int32_t classes, int32_t frac,
+                                             int32_t error_frac, const float *z, const int32_t *labels,
+                                             float *loss, float *d)
+{
+    (void)frac;
+    (void)error_frac;
+    for (int32_t n = 0; n < batch; n++, z += classes, d += classes) {
+        float total = 0.0f;
+        for (int32_t c = 0; c < classes; c++) {
+            d[c] = c == labels[n] ? z[c] - 1.0f : z[c];
+            total += d[c] * d[c];
+        }
+        loss[n] = total * 0.5f;
+    }
+}
+
+/* Softmax to the base 2: the loss in bits and its gradient.
+ * z (batch, classes), labels (batch) -> loss (batch), d (batch, classes) */
+static inline void hwt_softmax2_forward(int32_t batch, int32_t classes, int32_t frac,
+                                        int32_t error_frac, const float *z, const int32_t *labels,
+                                        const int32_t *exp2, const int32_t *reciprocal, float *loss,
+                                        float *d)
+{
+    (void)frac;
+    (void)error_frac;
+    (void)exp2;
+    (void)reciprocal;
+    for (int32_t n = 0; n < batch; n++, z += classes, d += classes) {
+        float largest = z[0], total = 0.0f;
+        for (int32_t c = 1; c < classes; c++)
+            largest = z[c] > largest ? z[c] : largest;
+        for (int32_t c = 0; c < classes; c++) {
+            d[c] = hwt_exp((z[c] - largest) * 0.69314718f);
+            total += d[c];
+        }
+        loss[n] = hwt_log(total) / 0.69314718f - (z[labels[n]] - largest);
+        for (int32_t c = 0; c < classes; c++)
+            d[c] = c == labels[n] ? d[c] / total - 1.0f : d[c] / total;
+    }
+}
+
+#endif

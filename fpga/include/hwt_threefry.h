@@ -1,0 +1,30 @@
+/* Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, SC 2011): random words by address.
+ * Key 0 and counter 0 give 6b200159 99ba4efe. hwtrain/arith/threefry.py is the same in Python. */
+#ifndef HWT_THREEFRY_H
+#define HWT_THREEFRY_H
+
+#include <stdint.h>
+
+#define HWT_ROUND(rotation)                                                                        \
+    x0 += x1;                                                                                      \
+    x1 = (x1 << (rotation)) | (x1 >> (32 - (rotation)));                                           \
+    x1 ^= x0;
+#define HWT_ROUNDS(a, b, c, d) HWT_ROUND(a) HWT_ROUND(b) HWT_ROUND(c) HWT_ROUND(d)
+#define HWT_ADD_KEY(first, second, group)                                                          \
+    x0 += (first);                                                                                 \
+    x1 += (second) + (group);
+
+/* The block: first word in the low half, second word in the high half. */
+static inline uint64_t hwt_threefry(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1)
+{
+    const uint32_t k2 = 0x1BD11BDAu ^ k0 ^ k1;
+    uint32_t x0 = c0 + k0, x1 = c1 + k1;
+    HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k1, k2, 1u)
+    HWT_ROUNDS(17, 29, 16, 24) HWT_ADD_KEY(k2, k0, 2u)
+    HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k0, k1, 3u)
+    HWT_ROUNDS(17, 29, 16, 24) HWT_ADD_KEY(k1, k2, 4u)
+    HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k2, k0, 5u)
+    return (uint64_t)x1 << 32 | x0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* Value by value: sums (of codes, saturated), copies, comparisons, the rectifier. Signals of any format. */
+#ifndef HWT_VECTOR_H
+#define HWT_VECTOR_H
+
+#if HWT_SIGNAL_BITS == 0
+#define HWT_SUM(sum) (sum)
+#define HWT_TERM float
+#else
+#define HWT_SUM(sum) ((hwt_signal)hwt_saturate(sum, HWT_SIGNAL_BITS))
+#define HWT_TERM int64_t
+#endif
+
+/* a, b (n) -> y (n) */
+static inline void hwt_vector_add(int32_t n, const hwt_signal *a, const hwt_signal *b, hwt_signal *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = HWT_SUM(a[i] + b[i]);
+}
+
+/* a, b (n) -> y (n) */
+static inline void hwt_vector_subtract(int32_t n, const hwt_signal *a, const hwt_signal *b, hwt_signal *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = HWT_SUM(a[i] - b[i]);
+}
+
+/* into, a (n) */
+static inline void hwt_vector_copy(int32_t n, hwt_signal *into, const hwt_signal *a)
+{
+    for (int32_t i = 0; i < n; i++)
+        into[i] = a[i];
+}
+
+/* Whether sum |a - b| < limit, the terms added in order. a, b (n) -> flag (1) */
+static inline void hwt_vector_within(int32_t n, float limit, const hwt_signal *a, const hwt_signal *b,
+                                     int32_t *flag)
+{
+    HWT_TERM total = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const HWT_TERM gap = (HWT_TERM)a[i] - (HWT_TERM)b[i];
+        total += gap < 0 ? -gap : gap;
+    }
+    *flag = total < limit;
+}
+
+/* x (n) -> y (n) */
+static inline void hwt_relu_forward(int32_t n, const hwt_signal *x, hwt_signal *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+/* d where the output is positive, else 0. d, y (n) -> z (n) */
+static inline void hwt_relu_input_gradient(int32_t n, const hwt_signal *d, const hwt_signal *y, hwt_signal *z)
+{
+    for (int32_t i = 0; i < n; i++)
+        z[i] = y[i] > 0 ? d[i] : 0;
+}
+
+#endif

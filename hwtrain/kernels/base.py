@@ -1,0 +1,242 @@
+"""What a kernel is: one piece of arithmetic with an eager, a NumPy and a C meaning; and control flow.
+
+Layers, substrates, losses and rules compute with kernels alone. Running a rule once under a recorder
+(hwtrain/program/lower.py) therefore gives the program of its step.
+
+    @kernel(port="read")
+    def read(w: Real[Tensor, "groups out in_"], x: Real[Tensor, "batch groups in_"]) -> ...:
+        ...                                 the eager meaning, in torch
+
+    @read.numpy
+    def _(w, x): ...                        the slow, specified meaning: what interprets a program
+
+The C function is ``hwt_<module>_<name>`` in fpga/include. Its arguments follow from the signature:
+the named sizes in the order of their first appearance, then the numbers, then the tensors, then the
+results. A shape ``*shape`` is one size, ``n``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Body = Callable[[], None]
+
+
+class Recorder(ABC):
+    """What hears of every kernel and of control flow while a rule is lowered."""
+
+    @abstractmethod
+    def call(self, kernel: Kernel[..., Any], arguments: dict[str, Any]) -> Any:
+        """Record a kernel's call; its eager result."""
+
+    @abstractmethod
+    def when(self, flag: Tensor, then: Body, otherwise: Body) -> None:
+        """Record both branches."""
+
+    @abstractmethod
+    def repeat(self, times: int, body: Body) -> None:
+        """Record the body once."""
+
+    @abstractmethod
+    def sections(self, bodies: Sequence[Body], join: Body) -> None:
+        """Record bodies that may run side by side, and what follows them."""
+
+
+@dataclass
+class _Active:
+    recorder: Recorder | None = None
+
+
+_active = _Active()
+
+
+@contextmanager
+def recording(recorder: Recorder | None) -> Iterator[None]:
+    """Let ``recorder`` hear of everything until the end; None silences the one that listens."""
+    before, _active.recorder = _active.recorder, recorder
+    try:
+        yield
+    finally:
+        _active.recorder = before
+
+
+class Kernel(Generic[P, R]):
+    """A function of tensors and numbers that knows its name, its shapes and its other meanings.
+
+    Attributes:
+        name: ``<module>.<function>``, what a program calls it by.
+        tensors: shape string by parameter, of the tensors that it takes.
+        numbers: the other parameters, in order.
+        results: shape strings of what it returns.
+        writes: the tensors that it changes in place.
+        port: the port whose counts a call adds to when its first tensor is a weight.
+    """
+
+    def __init__(self, eager: Callable[P, R], *, port: str | None, writes: tuple[str, ...]) -> None:
+        self.eager = eager
+        self.name = f"{eager.__module__.rpartition('.')[2]}.{eager.__name__}"
+        self.c_name = "hwt_" + self.name.replace(".", "_")
+        self.port, self.writes = port, writes
+        self.signature = inspect.signature(eager)
+        shapes = {name: _shapes(p.annotation) for name, p in self.signature.parameters.items()}
+        self.tensors = {name: found[0] for name, found in shapes.items() if found}
+        self.numbers = tuple(name for name, found in shapes.items() if not found)
+        self.results = _shapes(self.signature.return_annotation)
+        self.meaning: Callable[..., Any] | None = None
+        self.__doc__ = eager.__doc__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The eager meaning; a recorder that listens hears of it."""
+        if _active.recorder is None:
+            return self.eager(*args, **kwargs)
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        result: R = _active.recorder.call(self, bound.arguments)
+        return result
+
+    def numpy(self, meaning: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the NumPy meaning: the same parameters, arrays for tensors."""
+        self.meaning = meaning
+        return meaning
+
+    def sizes(self, shapes: Sequence[Sequence[int]]) -> dict[str, int]:
+        """The named sizes of a call, from the shapes of its tensors and results in order.
+
+        Raises:
+            ValueError: the shapes do not fit the signature.
+        """
+        found: dict[str, int] = {}
+        for text, shape in zip([*self.tensors.values(), *self.results], shapes, strict=True):
+            names = text.split()
+            if names == ["*shape"]:
+                names, shape = ["n"], [math.prod(shape)]
+            elif names[-1].startswith("*"):  # whatever else a sample has
+                names, shape = names[:-1], shape[: len(names) - 1]
+            if len(names) != len(shape):
+                raise ValueError(f"{self.name} takes ({text}), not {tuple(shape)}")
+            for name, size in zip(names, shape, strict=True):
+                if int(name) != size if name.isdigit() else found.setdefault(name, size) != size:
+                    raise ValueError(f"{self.name}: {name} is both {found.get(name, name)} and {size}")
+        return found
+
+
+def kernel(
+    *, port: str | None = None, writes: tuple[str, ...] = ()
+) -> Callable[[Callable[P, R]], Kernel[P, R]]:
+    """Make a kernel of its eager meaning."""
+    return lambda eager: Kernel(eager, port=port, writes=writes)
+
+
+def _shapes(annotation: Any) -> list[str]:
+    """The shape strings in an annotation, which is text or, once resolved, a type."""
+    if isinstance(annotation, str):
+        return re.findall(r'\[Tensor, "([^"]*)"\]', annotation)
+    if hasattr(annotation, "dim_str"):
+        return [annotation.dim_str]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _shapes(part)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers that kernels look things up in; a program carries them as a constant."""
+
+    name: str
+    values: NDArray[Any]
+    tensor: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tensor", torch.from_numpy(self.values))
+        TABLES[self.name] = self
+
+    def on(self, device: torch.device) -> Tensor:
+        """The table where it is needed."""
+        return self.tensor.to(device)
+
+
+TABLES: dict[str, Table] = {}
+"""Every table by name, so that a recorder knows one when it sees it."""
+
+
+class Rate(float):
+    """A number that is ``factor`` times the learning rate, whatever that will be at run time."""
+
+    factor: float
+
+    def __new__(cls, value: float, factor: float = 1.0) -> Rate:
+        made = super().__new__(cls, value)
+        made.factor = factor
+        return made
+
+    def __mul__(self, other: Any) -> Any:
+        if not isinstance(other, float | int):
+            return float(self) * other  # a tensor's product knows of no learning rate
+        return Rate(float(self) * other, self.factor * other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: float | int) -> Rate:
+        return Rate(float(self) / other, self.factor / other)
+
+    def __neg__(self) -> Rate:
+        return Rate(-float(self), -self.factor)
+
+
+class StepNumber(int):
+    """The number of the training step, whatever it will be at run time."""
+
+
+def when(flag: Tensor, then: Body, otherwise: Body = lambda: None) -> None:
+    """Run ``then`` if the flag is not 0, else ``otherwise``; both work by changing state in place."""
+    if _active.recorder is not None:
+        _active.recorder.when(flag, then, otherwise)
+    elif bool(flag):
+        then()
+    else:
+        otherwise()
+
+
+def repeat(times: int, body: Body) -> None:
+    """Run the body this many times; what it carries on is state, changed in place."""
+    if _active.recorder is not None:
+        _active.recorder.repeat(times, body)
+    else:
+        for _ in range(times):
+            body()
+
+
+def sections(bodies: Sequence[Body], join: Body = lambda: None) -> None:
+    """Run bodies that do not touch what another one writes, side by side where it pays, then ``join``."""
+    if _active.recorder is not None:
+        _active.recorder.sections(bodies, join)
+    else:
+        for body in (*bodies, join):
+            body()
+
+
+def lanes16(terms: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sum over the last axis in the specified order: 16 lanes, then a fixed tree."""
+    n = terms.shape[-1]
+    padded = np.zeros((*terms.shape[:-1], -(-n // 16) * 16), np.float32)
+    padded[..., :n] = terms
+    lanes = np.zeros((*terms.shape[:-1], 16), np.float32)
+    for start in range(0, padded.shape[-1], 16):
+        lanes = lanes + padded[..., start : start + 16]
+    while lanes.shape[-1] > 1:
+        half = lanes.shape[-1] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    total: NDArray[np.float32] = lanes[..., 0]
+    return total

@@ -1,0 +1,67 @@
+"""Sums, copies and comparisons, value by value. Sums of codes saturate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, Real
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hwtrain.arith.fixed import requantize_codes
+from hwtrain.kernels.base import kernel
+
+
+@kernel()
+def add(a: Real[Tensor, "*shape"], b: Real[Tensor, "*shape"]) -> Real[Tensor, "*shape"]:
+    """a + b."""
+    return a + b if a.is_floating_point() else _saturated(a, a.long() + b.long())
+
+
+@add.numpy
+def _(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    return a + b if a.dtype == np.float32 else requantize_codes(a + b.astype(np.int64), 0, 8 * a.itemsize)
+
+
+@kernel()
+def subtract(a: Real[Tensor, "*shape"], b: Real[Tensor, "*shape"]) -> Real[Tensor, "*shape"]:
+    """a - b."""
+    return a - b if a.is_floating_point() else _saturated(a, a.long() - b.long())
+
+
+@subtract.numpy
+def _(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    return a - b if a.dtype == np.float32 else requantize_codes(a - b.astype(np.int64), 0, 8 * a.itemsize)
+
+
+@kernel(writes=("into",))
+def copy(into: Real[Tensor, "*shape"], a: Real[Tensor, "*shape"]) -> None:
+    """into <- a: how a rule keeps what the next step needs."""
+    into.copy_(a)
+
+
+@copy.numpy
+def _(into: NDArray[Any], a: NDArray[Any]) -> None:
+    into[...] = a
+
+
+@kernel()
+def within(a: Real[Tensor, "n"], b: Real[Tensor, "n"], limit: float) -> Int[Tensor, "1"]:
+    """1 where sum |a - b| < limit, else 0; the terms add up in order."""
+    return ((a.double() - b.double()).abs().sum() < limit).to(torch.int32).reshape(1)
+
+
+@within.numpy
+def _(a: NDArray[Any], b: NDArray[Any], limit: float) -> NDArray[Any]:
+    kind = np.float32 if a.dtype == np.float32 else np.int64
+    total = kind(0)
+    for left, right in zip(a.astype(kind), b.astype(kind), strict=True):
+        total += abs(left - right)
+    return np.array([total < np.float32(limit)], np.int32)
+
+
+def _saturated(like: Tensor, wide: Tensor) -> Tensor:
+    limits = torch.iinfo(like.dtype)
+    return wide.clamp(limits.min, limits.max).to(like.dtype)

@@ -1,0 +1,72 @@
+"""Weights that are 0 or a power of two: a product is a shift.
+
+A master weight, a fixed-point code, takes the updates; its nearest power of two is what is read, and
+the gradient passes the rounding unchanged (straight-through).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Int, Real
+from torch import Tensor
+
+from hwtrain.arith.fixed import Numbers
+from hwtrain.cards import ShiftCard
+from hwtrain.direction import Direction
+from hwtrain.kernels import pot
+from hwtrain.substrates.base import Geometry, Options, Substrate, Trial
+from hwtrain.substrates.fixed import Fixed, FixedArray
+
+
+class ShiftArray(FixedArray):
+    """Masters and their powers of two, the highest of which covers three standard deviations."""
+
+    def __init__(self, geometry: Geometry, trial: Trial, numbers: Numbers, bits: int) -> None:
+        super().__init__(geometry, trial, numbers)
+        self._most = 2 ** (bits - 1) - 2  # a sign, a zero and this many doublings in 2^bits - 1 codes
+        highest = min(math.ceil(math.log2(3 * geometry.std)), numbers.weight_bits - 2 - numbers.weight_frac)
+        self._low = numbers.weight_frac + highest - self._most
+        self.frac = self._most - highest
+        self._codes = torch.zeros(geometry.shape, dtype=torch.int8, device=trial.torch_device)
+
+    def peek(self) -> Real[Tensor, "groups out in_"]:
+        """The powers of two: what is read."""
+        codes = self._codes.to(self.trial.dtype)
+        return codes.sign() * (codes.abs() - 1).exp2() * (codes != 0) * 2.0**-self.frac
+
+    def live(self) -> dict[str, Tensor]:
+        """Masters and codes."""
+        return {"weights": self._weights, "codes": self._codes}
+
+    def _read(self, x: Int[Tensor, "batch groups in_"]) -> Int[Tensor, "batch groups out"]:
+        return pot.read(self._codes, x)
+
+    def _read_t(self, d: Int[Tensor, "batch groups out"]) -> Int[Tensor, "batch groups in_"]:
+        return pot.read_t(self._codes, d)
+
+    def _write(self, direction: Direction) -> None:
+        super()._write(direction)
+        self._encode()
+
+    def _load(self, weights: Real[Tensor, "groups out in_"]) -> None:
+        super()._load(weights)
+        self._encode()
+
+    def _encode(self) -> None:
+        pot.encode(self._codes, self._weights, self._low, self._most)
+
+
+class Shift(Substrate):
+    """The substrate of cards of kind ``shift``; biases are plain fixed-point codes."""
+
+    card: ShiftCard
+
+    def __init__(self, card: ShiftCard, options: Options) -> None:
+        super().__init__(card, options)
+        self.digital = Fixed(card, options)
+
+    def array(self, geometry: Geometry, trial: Trial) -> ShiftArray:
+        """Masters and codes of this shape."""
+        return ShiftArray(geometry, trial, self.card.numbers(), self.card.pot.bits)
