@@ -6,17 +6,11 @@ import hashlib
 import json
 import os
 import platform
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +26,8 @@ from hwtrain.net import Net, mlp
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
 from hwtrain.training.metrics import Result, summarise
-from hwtrain.training.trial import Outcome, Runner, Spec, Stopped, cards_of, place, specs
+from hwtrain.training.processes import asked_to_stop, in_processes
+from hwtrain.training.trial import Outcome, Runner, Spec, cards_of, place, specs
 
 Progress = Callable[[str, int, int], None]
 """Hears (trial, samples done, samples in all)."""
@@ -201,110 +196,19 @@ def _fingerprint(config: TrainConfig, net: Net, split: Split) -> str:
 
 def _trials(job: Job, planned: list[Spec], workers: int, progress: Progress) -> Iterator[Outcome]:
     total = job.config.epochs * len(job.data.train_y)
-    with _asked_to_stop() as stop:
+    train = partial(_train, job)
+
+    def hear(name: str, done: int) -> None:
+        progress(name, done, total)
+
+    with asked_to_stop() as stop:
         if workers == 1:
             for spec in planned:
-                yield _train(job, spec, partial(_tell, progress, spec.name, total), stop.is_set)
+                yield train(spec, partial(hear, spec.name), stop.is_set)
             return
-        yield from _in_processes(job, planned, workers, progress, stop)
-
-
-def _tell(progress: Progress, name: str, total: int, done: int) -> None:
-    progress(name, done, total)
+        yield from in_processes(train, planned, workers, hear, stop)
 
 
 def _train(job: Job, spec: Spec, tick: Callable[[int], None], stop: Callable[[], bool]) -> Outcome:
     runner = Runner(spec, job.config, job.net, job.data)
     return runner.run(job.trial_folder(spec), job.mark(spec), tick, stop)
-
-
-def _in_processes(
-    job: Job, planned: list[Spec], workers: int, progress: Progress, stop: threading.Event
-) -> Iterator[Outcome]:
-    context = get_context("spawn")  # the one start method that every system has
-    asked, heard = context.Event(), context.Queue()
-    total = job.config.epochs * len(job.data.train_y)
-    pool = ProcessPoolExecutor(
-        min(workers, len(planned)), context, initializer=_begin_worker, initargs=(job, asked, heard)
-    )
-    with pool:
-        try:
-            with _ctrl_c_blocked():
-                waiting = {pool.submit(_train_in_worker, spec) for spec in planned}
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                if stop.is_set():
-                    asked.set()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                while not heard.empty():
-                    name, samples = heard.get()
-                    progress(name, samples, total)
-                for future in done:
-                    if future.cancelled():
-                        raise Stopped("before it began")
-                    yield future.result()
-        except BrokenProcessPool:
-            if stop.is_set():
-                raise Stopped("with its workers") from None
-            raise RunError(
-                "a worker process ended before its trial, as when memory runs out: go on with --resume "
-                "and fewer --workers; a script that trains needs `if __name__ == '__main__':`"
-            ) from None
-        finally:  # whatever it was, the other workers need not train to the end
-            asked.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_worker: tuple[Job, Any, Any]
-"""What this worker process was started with."""
-
-
-def _begin_worker(job: Job, asked: Any, heard: Any) -> None:
-    global _worker
-    _worker = (job, asked, heard)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks us to stop
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Should the parent be killed, whoever resumes the run must not find us writing to it."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _train_in_worker(spec: Spec) -> Outcome:
-    job, asked, heard = _worker
-    return _train(job, spec, lambda done: heard.put((spec.name, done)), asked.is_set)
-
-
-@contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Workers that start inside inherit this, and so outlive a Ctrl-C before they can ignore it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set, so that training stops after its checkpoint."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # signals belong to the main thread; a notebook's worker thread has none
-        return
-    before = {
-        number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

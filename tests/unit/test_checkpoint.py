@@ -103,7 +103,7 @@ def train(
         yield Asked()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_asked_to_stop", asked)
+        patch.setattr(loop, "asked_to_stop", asked)
         try:
             return loop.run(make_config(**given), out=out, resume=resume)
         except Stopped:
@@ -190,7 +190,7 @@ def test_a_stop_that_comes_between_the_two_looks_at_it_is_still_kept(
     answers = iter([False, False, True])
     monkeypatch.setattr(
         loop,
-        "_asked_to_stop",
+        "asked_to_stop",
         lambda: contextlib.nullcontext(type("E", (), {"is_set": lambda _: next(answers)})()),
     )
     out = tmp_path / "out"
