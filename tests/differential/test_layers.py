@@ -31,18 +31,9 @@ from hwtrain.substrates.base import Geometry, Options, Substrate, Trial
 from hwtrain.substrates.crossbar import Crossbar, CrossbarArray
 from hwtrain.substrates.ideal import Ideal, IdealArray
 from hwtrain.training import engine
+from tests.helpers import NAMES, synapse_card
 
 TIGHT = {"atol": 1e-10, "rtol": 1e-10}
-NAMES = {
-    "device": {"title": "t", "technology": "t"},
-    "provenance": {
-        "kind": "synthetic",
-        "citation": "none",
-        "location": "here",
-        "licence": "none",
-        "verified": True,
-    },
-}
 SOFTWARE = Ideal(IdealCard.model_validate({"schema": 1, "kind": "ideal", **NAMES}), Options())
 
 
@@ -318,16 +309,8 @@ def test_perturbations_are_standard_normal_and_differ_by_seed_and_array() -> Non
 
 
 def synapse(**tables: Any) -> SynapseCard:
-    return SynapseCard.model_validate(
-        {
-            "schema": 1,
-            "kind": "synapse",
-            **NAMES,
-            "range": {"g_min_S": 2e-7, "g_max_S": 1e-6},
-            "response": {"law": "linear", "levels_up": 100, "levels_down": 80},
-            **tables,
-        }
-    )
+    response = {"law": "linear", "levels_up": 100, "levels_down": 80}
+    return synapse_card(response, range={"g_min_S": 2e-7}, **tables)
 
 
 def crossbar(cell: str, *, out: int = 3, in_: int = 4, **tables: Any) -> tuple[CrossbarArray, Trial]:

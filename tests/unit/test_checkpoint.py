@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import pickle
 import random
@@ -26,6 +25,7 @@ from hwtrain.training import loop, trial
 from hwtrain.training.checkpoint import FILE, load_checkpoint, read_checkpoint, save_checkpoint
 from hwtrain.training.metrics import Result
 from hwtrain.training.trial import Stopped
+from tests.helpers import assert_equal, listing, write_csv
 
 NOISY = (
     ("c2c_rel_range = 0.01", "c2c_rel_range = 0.02\nstep_dtod = 0.2\nlabel_dtod = 0.2\nbias_dtod = 0.1"),
@@ -52,21 +52,11 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_csv(path: Path, rows: int = 40) -> Path:
-    generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(rows) % 3
-    x = torch.rand(rows, 4, generator=generator) * 0.4
-    x[torch.arange(rows), labels] += 0.6
-    lines = [",".join(f"{v:.4f}" for v in row) + f",{label}" for row, label in zip(x, labels, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data.csv and the card noisy.toml."""
     made = tmp_path_factory.mktemp("given")
-    write_csv(made / "data.csv")
+    write_csv(made / "data.csv", 40)
     text = card_files()["taox-tio2"].read_text(encoding="utf-8")
     for old, new in NOISY:
         assert text.count(old) == 1
@@ -108,13 +98,6 @@ def train(
             return loop.run(make_config(**given), out=out, resume=resume)
         except Stopped:
             return None
-
-
-def assert_equal(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor]) -> None:
-    assert these.keys() == those.keys()
-    for name, value in these.items():
-        assert value.dtype == those[name].dtype
-        assert torch.equal(value, those[name]), name
 
 
 def assert_same_run(out: Path, whole: Path) -> None:
@@ -256,13 +239,6 @@ def stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TRIALS = ("backprop-noisy-s0", "backprop-float32-s0", "shallow-float32-s0")
-
-
-def listing(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def rewritten(change: Callable[[bytearray], object]) -> Callable[[Path, Path], None]:

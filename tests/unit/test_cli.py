@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import resource
@@ -33,28 +32,9 @@ from hwtrain.training.checkpoint import FILE, read_checkpoint
 TINY = ["--net", "4-3-3", "--epochs", "1", "--seeds", "1", "--workers", "1"]
 
 
-def write_csv(path: Path, rows: int = 60) -> Path:
-    """Three classes that a small net tells apart."""
-    generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(rows) % 3
-    x = torch.rand(rows, 4, generator=generator) * 0.4
-    x[torch.arange(rows), labels] += 0.6
-    lines = [",".join(f"{v:.4f}" for v in row) + f",{label}" for row, label in zip(x, labels, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def listing(folder: Path) -> dict[str, str]:
-    """Every path below a folder with the hash of its content; empty if there is no folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "data.csv")
+    return write_csv(tmp_path / "data.csv", 60)
 
 
 @pytest.fixture
@@ -581,6 +561,7 @@ import sys
 import hwtrain, torch
 from hwtrain.cli import main
 from hwtrain.training.checkpoint import save_checkpoint
+from tests.helpers import assert_equal, listing, write_csv
 from pathlib import Path
 
 result = hwtrain.train(
@@ -614,14 +595,6 @@ def test_python_and_the_command_train_the_same_bits(tmp_path: Path) -> None:
         assert_equal(by_command, by_python)
         assert {key: printed[key] for key in found} == found
     assert printed["accuracy"] > 0.5
-
-
-def assert_equal(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor]) -> None:
-    """Bit for bit, names, types and shapes included."""
-    assert these.keys() == those.keys()
-    for name, value in these.items():
-        assert value.dtype == those[name].dtype
-        assert torch.equal(value, those[name]), name
 
 
 @pytest.mark.parametrize(
