@@ -92,13 +92,14 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
     split = datasets.load(config.data if data is None else data, evaluate=config.evaluate)
     if net is None:
         config = config.model_copy(update={"net": config.net or default_net(split)})
-        net = mlp(str(config.net), config.activation, lookup("losses", config.loss)())
+        net = _mlp(config)
     split = _shaped(split, net)
     made = net.out_shape(split.input_shape)
     if made != (split.classes,):
         raise ConfigError(
             f"net: makes {made} outputs and {split.name} has {split.classes} classes: change the net"
         )
+    _check_memory(net)
     for spec in specs(config.model_copy(update={"seeds": 1})):  # ports are the same for every seed
         place(spec, config, net)
     job = Job(config, net, split, out, _fingerprint(config, net, split))
@@ -129,6 +130,29 @@ def default_net(split: Split) -> str:
     """One hidden layer: 32 wide for inputs as small as the digits, else 128."""
     inputs = int(torch.Size(split.input_shape).numel())
     return f"{inputs}-{32 if inputs <= 64 else 128}-{split.classes}"
+
+
+def _mlp(config: TrainConfig) -> Net:
+    try:
+        return mlp(str(config.net), config.activation, lookup("losses", config.loss)())
+    except ValueError:  # Python reads no whole number of thousands of digits
+        raise ConfigError(
+            f"net = '{str(config.net)[:20]}...': a layer is too wide: make it narrower"
+        ) from None
+
+
+def _check_memory(net: Net) -> None:
+    """Refuse dense layers that cannot fit; where memory is promised freely, the system would kill us."""
+    try:
+        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, and promises nothing
+        return
+    need = 4 * sum(layer.in_ * layer.out for _, layer in net.layers() if isinstance(layer, Dense))
+    if need > have:
+        raise ConfigError(
+            f"net: its weights take at least {need / 1e9:,.0f} GB and this machine has {have / 1e9:,.0f}: "
+            "make it narrower"
+        )
 
 
 def _shaped(split: Split, net: Net) -> Split:

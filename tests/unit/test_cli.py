@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import struct
@@ -28,6 +29,7 @@ from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.substrates.ideal import IdealArray
 from hwtrain.training import loop
 from hwtrain.training.checkpoint import FILE, read_checkpoint
+from tests.helpers import assert_equal, listing, write_csv
 
 TINY = ["--net", "4-3-3", "--epochs", "1", "--seeds", "1", "--workers", "1"]
 
@@ -76,7 +78,9 @@ def assert_one_line(code: int, out: str, err: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
-        (["trian"], ["trian", "hwtrain --help"]),
+        (["trian"], ["unknown verb 'trian': did you mean 'train'?"]),
+        (["quantum"], ["unknown verb 'quantum': known: devices, doctor"]),
+        (["devices", "lst"], ["unknown verb 'lst': did you mean 'list'?"]),
         ([], ["VERB"]),
         (["devices"], ["VERB"]),
         (["train", "--epochz", "3"], ["--epochz", "did you mean '--epochs'?"]),
@@ -112,6 +116,8 @@ def assert_one_line(code: int, out: str, err: str) -> None:
         (["train", "--net", "64"], ["'64'"]),
         (["train", "--net", "a-b"], ["a-b"]),
         (["train", "--net", "64--10"], ["64--10"]),
+        (["train", "--net", "64-" + "9" * 5000 + "-10"], ["64-99", "...'", "too wide"]),
+        (["train", "--net", "64-900000-900000-10"], ["3,240 GB", "narrower"]),
         (["train", "--net", "64-10-11"], ["11", "10 classes"]),
         (["train", "--net", "63-10"], ["fc1", "63"]),
         (["train", "--torch-device", "quantum"], ["torch_device", "choose cpu"]),
@@ -393,6 +399,49 @@ def test_a_write_that_fails_at_any_point_is_one_line(
             assert state["rows"] == rows
 
 
+@pytest.mark.parametrize("argv", [["devices", "list"], ["devices", "trace", "pcmo"], ["--help"]])
+def test_an_output_that_takes_nothing_is_one_line(argv: list[str]) -> None:
+    command = [sys.executable, "-m", "hwtrain", *argv]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
+    assert_one_line(child.returncode, "", child.stderr)
+    assert child.stderr == "hwtrain: cannot write the output: No space left on device\n"
+
+
+def test_a_closed_output_is_no_error() -> None:
+    command = f"{shlex.quote(sys.executable)} -m hwtrain devices list >&-"
+    child = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (child.returncode, child.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "problem", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_that_runs_out_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: Exception
+) -> None:
+    def fail() -> None:
+        raise problem
+
+    monkeypatch.setattr("hwtrain.cards.cards", fail)
+    code = main(["devices", "list"])
+    captured = capsys.readouterr()
+    assert_one_line(code, captured.out, captured.err)
+    assert "out of memory" in captured.err
+
+
+def test_a_fault_of_ours_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for problem in (RuntimeError("shapes differ"), FileNotFoundError(2, "No such file", "x")):
+
+        def fail(problem: Exception = problem) -> None:
+            raise problem
+
+        monkeypatch.setattr("hwtrain.cards.cards", fail)
+        with pytest.raises(type(problem)):
+            main(["devices", "list"])
+
+
 def test_a_file_that_cannot_even_be_cleared_away_is_still_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -561,7 +610,6 @@ import sys
 import hwtrain, torch
 from hwtrain.cli import main
 from hwtrain.training.checkpoint import save_checkpoint
-from tests.helpers import assert_equal, listing, write_csv
 from pathlib import Path
 
 result = hwtrain.train(
