@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -20,11 +21,12 @@ from hwtrain import data as datasets
 from hwtrain.config import SOFTWARE, TrainConfig, device_map, to_toml
 from hwtrain.data import Split
 from hwtrain.errors import ConfigError, RunError
-from hwtrain.files import cannot, make_folder, write_file
+from hwtrain.files import cannot, is_temporary, make_folder, write_file
 from hwtrain.layers.dense import Dense
 from hwtrain.net import Net, mlp
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
+from hwtrain.training.lock import LOCK, alone_in
 from hwtrain.training.metrics import Result, summarise
 from hwtrain.training.processes import asked_to_stop, in_processes
 from hwtrain.training.trial import Outcome, Runner, Spec, cards_of, place, specs
@@ -74,17 +76,18 @@ def run(
     if workers < 1:
         raise ConfigError(f"workers = {workers}: at least 1")
     job = prepare(config, net, data, out, resume)
-    if out is not None:
-        _open_folder(job, out, resume)
-    config = job.config  # resolved: what config.toml says
-    planned = [spec for spec in specs(config) if controls or spec.role == "device"]
-    outcomes = list(_trials(job, planned, workers, progress))
-    order = {spec.name: place for place, spec in enumerate(planned)}
-    outcomes.sort(key=lambda outcome: order[outcome.spec.name])
-    result = summarise(config, outcomes, job.data, out, time.monotonic() - began)
-    if out is not None:
-        write_file(out / "result.json", json.dumps(result.as_dict(), indent=1) + "\n")
-    return result
+    with nullcontext() if out is None else alone_in(out):
+        if out is not None:
+            _open_folder(job, out, resume)
+        config = job.config  # resolved: what config.toml says
+        planned = [spec for spec in specs(config) if controls or spec.role == "device"]
+        outcomes = list(_trials(job, planned, workers, progress))
+        order = {spec.name: place for place, spec in enumerate(planned)}
+        outcomes.sort(key=lambda outcome: order[outcome.spec.name])
+        result = summarise(config, outcomes, job.data, out, time.monotonic() - began)
+        if out is not None:
+            write_file(out / "result.json", json.dumps(result.as_dict(), indent=1) + "\n")
+        return result
 
 
 def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, resume: bool) -> Job:
@@ -102,28 +105,35 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
     _check_memory(net)
     for spec in specs(config.model_copy(update={"seeds": 1})):  # ports are the same for every seed
         place(spec, config, net)
-    job = Job(config, net, split, out, _fingerprint(config, net, split))
     if out is not None:
-        _check_folder(job, out, resume)
-    return job
+        _check_folder(out, resume)
+    return Job(config, net, split, out, _fingerprint(config, net, split))
 
 
-def _check_folder(job: Job, out: Path, resume: bool) -> None:
-    """An empty folder or none to begin in; a run whose checkpoints are whole and its own to resume."""
+def _check_folder(out: Path, resume: bool) -> None:
+    """A folder to begin in holds nothing yet, or does not exist; one to resume holds a run."""
     try:
-        held = sorted(file.name for file in out.iterdir())
+        held = [file.name for file in out.iterdir()]
+        free = _unbegun(out)
     except FileNotFoundError:
-        held = []
+        held, free = [], True
     except OSError as problem:
         raise cannot(out, "use the folder", problem) from None
-    if held and not resume:
-        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
     if resume and "env.json" not in held:
         raise RunError(f"{out}: not the folder of a run: name the one that hwtrain train --out made")
-    for spec in specs(job.config) if resume else ():
-        folder = job.trial_folder(spec)
-        if folder is not None and (folder / FILE).exists():
-            load_checkpoint(folder, job.mark(spec))
+    if not resume and not free:
+        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
+
+
+def _unbegun(out: Path) -> bool:
+    """Whether it holds nothing, or what a run left that was killed before it had its config.toml."""
+    env = out / "env.json"
+    ours = env.is_file() and b'"hwtrain":' in env.read_bytes()
+    first = {out / LOCK} | ({env, *(out / "cards").glob("*.toml")} if ours else set())
+    return all(
+        file in first or is_temporary(file) or (file.is_dir() and not file.is_symlink())
+        for file in out.rglob("*")
+    )
 
 
 def default_net(split: Split) -> str:
@@ -168,16 +178,21 @@ def _shaped(split: Split, net: Net) -> Split:
 
 
 def _open_folder(job: Job, out: Path, resume: bool) -> None:
-    make_folder(out)
-    if resume:
-        for left in out.rglob("*.tmp-*"):  # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
-    else:
+    """Make what is to be there before the first step, or see that the checkpoints are whole and our own."""
+    _check_folder(out, resume)  # again, now that nobody else can change it
+    for spec in specs(job.config) if resume else ():
+        folder = job.trial_folder(spec)
+        if folder is not None and (folder / FILE).exists():
+            load_checkpoint(folder, job.mark(spec))
+    for left in [file for file in out.rglob("*") if is_temporary(file)]:  # of a run that was killed
+        left.unlink(missing_ok=True)
+    if not resume:
+        # First, so that the folder is known for ours whatever follows.
+        write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
         for name in device_map(job.config.device).values():
             if name.endswith(".toml"):  # the run keeps its own copy: the user may edit hers
                 make_folder(out / "cards")
                 write_file(out / "cards" / Path(name).name, Path(name).read_bytes())
-        write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
         write_file(out / "config.toml", to_toml(job.config))  # last: with it, the run can be resumed
     for spec in specs(job.config):
         folder = job.trial_folder(spec)

@@ -7,6 +7,8 @@ import json
 import pickle
 import random
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +23,9 @@ from hwtrain.cli import main
 from hwtrain.config import make_config, read_config
 from hwtrain.errors import RunError
 from hwtrain.net import mlp
-from hwtrain.training import loop, trial
+from hwtrain.training import lock, loop, trial
 from hwtrain.training.checkpoint import FILE, load_checkpoint, read_checkpoint, save_checkpoint
+from hwtrain.training.lock import LOCK, alone_in
 from hwtrain.training.metrics import Result
 from hwtrain.training.trial import Stopped
 from tests.helpers import assert_equal, listing, write_csv
@@ -74,6 +77,11 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(folder: Path, **others: Any) -> dict[str, Any]:
     plain = {"data": str(folder / "data.csv"), "net": "4-3-3", "seeds": 1, "epochs": 2, "lr": 0.2}
     return plain | {"device": str(folder / "noisy.toml")} | others
+
+
+def words(given: dict[str, Any]) -> list[str]:
+    """The same settings as flags."""
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
 
 def train(
@@ -411,3 +419,94 @@ def test_what_a_killed_run_left_is_cleared_away(stopped: Path, tmp_path: Path) -
     left.write_bytes(b"half")
     assert loop.run(read_config(out / "config.toml"), out=out, resume=True).accuracy >= 0
     assert not left.exists()
+
+
+KILLED = """
+import os, signal, sys
+from hwtrain.cli import main
+from hwtrain.training import loop
+
+write = loop.write_file
+
+def killed(path, content):
+    if path.name == sys.argv[1]:
+        path.with_name(f"{path.name}.tmp-{os.getpid()}").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+
+loop.write_file = killed
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("at", ["env.json", "noisy.toml", "config.toml"])
+def test_a_run_killed_before_it_could_be_resumed_is_begun_anew_in_its_folder(
+    folder: Path, tmp_path: Path, at: str
+) -> None:
+    given, out = settings(folder, epochs=1), tmp_path / "run"
+    child = subprocess.run([sys.executable, "-c", KILLED, at, "train", *words(given), "--out", str(out)])
+    assert child.returncode == -signal.SIGKILL
+    assert any(file.name.startswith(f"{at}.tmp-") for file in out.rglob("*"))
+    assert (out / LOCK).exists()
+    train(out, given)
+    train(tmp_path / "whole", given)
+    assert_same_run(out, tmp_path / "whole")
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hwtrain.training.lock import alone_in
+
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--out"])
+def test_only_one_process_trains_in_a_folder(
+    stopped: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    out = tmp_path / "run"
+    given = settings(folder, epochs=1)
+    if flag == "--resume":
+        shutil.copytree(stopped, out)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        before = listing(out)
+        argv = ["train", *(words(given) if flag == "--out" else []), flag, str(out), "--workers", "1"]
+        assert main(argv) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith(f"hwtrain: {out}: another process trains in this folder: ")
+        assert len(captured.err.splitlines()) == 1
+        assert listing(out) == before
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert (out / LOCK).exists()
+    train(out, given, resume=flag == "--resume")  # the lock of a killed process holds nobody up
+    assert (out / "result.json").exists()
+    assert not (out / LOCK).exists()
+
+
+def test_a_lock_file_that_was_removed_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last owner removes it between our opening and our locking it."""
+    real = lock._locked
+    opened: list[int] = []
+
+    def late(file: Path) -> int:
+        opened.append(real(file))
+        if len(opened) == 1:
+            file.unlink()
+        return opened[-1]
+
+    monkeypatch.setattr(lock, "_locked", late)
+    with alone_in(tmp_path):
+        assert len(opened) == 2
+        with pytest.raises(RunError, match="another process"), alone_in(tmp_path):
+            pass
+    assert not any(tmp_path.iterdir())

@@ -276,6 +276,10 @@ def test_a_folder_that_cannot_be_the_runs_is_left_alone(
     refused([*base, full / "thesis.tex" / "run"], "Not a directory")
     refused(["train", "--resume", full], "config.toml", "No such file")
     refused(["train", "--resume", full / "thesis.tex"], "Not a directory")
+    for name in ("cards/mine.toml", "env.json", "notes.tmp-old"):  # like ours, and not
+        (tmp_path / "close" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "close" / name).write_text("{}")
+        refused([*base, tmp_path / "close"], "already holds files")
     (full / "config.toml").write_text(f"data = {json.dumps(str(data))}\n# my own notes\n")
     refused(["train", "--resume", full], "not the folder of a run")
 
