@@ -8,6 +8,7 @@ same one-line errors. Nothing heavy is imported before a verb is known.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from hwtrain.errors import ConfigError, HwtrainError, nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises ConfigError, names the nearest flag, and takes no abbreviations."""
+    """argparse that raises ConfigError, names the nearest flag or verb, and takes no abbreviations."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -34,9 +35,33 @@ class Parser(argparse.ArgumentParser):
             raise ConfigError(f"unknown argument {unknown[0]}: {nearest(unknown[0], found.flags)}")
         return found
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Verbs alone have choices; what flags may be is known to the settings."""
+        if action.choices is not None and value not in action.choices:
+            raise ConfigError(f"unknown verb {value!r}: {nearest(value, action.choices)}")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 the run failed, 2 bad input, 130 stopped and resumable."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout:  # None where it was closed before we began
+                sys.stdout.flush()  # Python's own at the end could only show a traceback
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        sys.stderr.close()
+        return 1
+    except OSError as problem:
+        if problem.filename is not None:  # nothing that we print to: a fault of ours
+            raise
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # with what it still holds
+        print(f"hwtrain: cannot write the output: {problem.strerror}", file=sys.stderr)
+        return 2
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         found = parser().parse_args(argv)
         command: Callable[[argparse.Namespace], int] = found.command
@@ -47,9 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # outside training, which answers Ctrl-C itself
         print("hwtrain: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
-        sys.stderr.close()
-        return 1
+    except (MemoryError, RuntimeError) as problem:
+        if isinstance(problem, RuntimeError) and "allocate" not in str(problem):
+            raise  # torch's allocators have no error of their own
+        print("hwtrain: out of memory: take a smaller net, less data or fewer --workers", file=sys.stderr)
+        return 2
 
 
 def parser() -> Parser:

@@ -121,6 +121,8 @@ class Clip(Transform):
 class Sum(Transform):
     """Writes the sum of all pairs as one dense update: what mini-batch hardware would apply."""
 
-    def __call__(self, direction: Outer | Dense) -> Dense:
-        """The sum."""
+    def __call__(self, direction: Outer | Dense) -> Outer | Dense:
+        """The sum; pairs of codes add up in an accumulator anyway, and are left to the substrate."""
+        if isinstance(direction, Outer) and not direction.x.is_floating_point():
+            return direction
         return direction.summed()

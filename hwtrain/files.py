@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from hwtrain.errors import RunError
@@ -23,6 +24,11 @@ def write_file(path: Path, content: bytes | str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise cannot(path, "write", problem) from None
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether it is what a killed ``write_file`` leaves."""
+    return re.search(r"\.tmp-\d+$", path.name) is not None
 
 
 def make_folder(path: Path) -> None:

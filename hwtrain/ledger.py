@@ -51,14 +51,6 @@ class Ledger:
         """The counts of one line; missing ones are 0."""
         return defaultdict(int, self.counts.get((phase, layer, port), {}))
 
-    def total(self, name: str, phase: str | None = None, layer: str | None = None) -> int:
-        """The sum of one count over phases, layers and ports."""
-        return sum(
-            line.get(name, 0)
-            for (its_phase, its_layer, _), line in self.counts.items()
-            if phase in (None, its_phase) and layer in (None, its_layer)
-        )
-
     def rows(self) -> list[dict[str, str | int]]:
         """One dictionary a line, for files and tables."""
         return [

@@ -9,7 +9,9 @@ theirs through the entry-point groups ``hwtrain.rules``, ``hwtrain.updates``, ``
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,13 @@ def _own(kind: str) -> list[str]:
     ]
 
 
-def _foreign(kind: str) -> dict[str, Any]:
+def _foreign(kind: str) -> dict[str, EntryPoint]:
+    return _entry_points(kind, tuple(sys.path))
+
+
+@cache
+def _entry_points(kind: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """By name; a scan takes milliseconds, so there is one for each ``sys.path``."""
     return {point.name: point for point in entry_points(group=f"hwtrain.{kind}")}
 
 

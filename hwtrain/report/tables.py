@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from hwtrain.report.quantities import (
     signed,
 )
 from hwtrain.report.run_folder import LayerCounts, Role, RunFolder, Trial
+from hwtrain.training.cost import PulseCost, mean, mean_cost
 
 RESULT_COLUMNS = (
     "Accuracy, %",
@@ -91,8 +91,9 @@ def _result(run: RunFolder, role: Role) -> list[Cell]:
     found = estimate([trial.row.accuracy for trial in trials])
     cells = [Cell(accuracy(found), found.mean), _against_software(run, role)]
     if role == "device" and run.synapses:
-        cells += _cost([trial.row for trial in trials])
-        used = _mean([trial.row.endurance_used for trial in trials])
+        rows = [trial.row for trial in trials]
+        cells += _cost([PulseCost(row.pulses, row.clipped, row.energy_J, row.pulse_time_s) for row in rows])
+        used = mean(row.endurance_used for row in rows)
         cells.append(Cell(UNKNOWN if used is None else share(used), used))
     else:
         cells += [Cell(NONE)] * 5
@@ -114,17 +115,14 @@ def _against_software(run: RunFolder, role: Role) -> Cell:
     return Cell(signed(found.mean), found.mean, interval(found))
 
 
-def _cost(rows: list[Any]) -> list[Cell]:
+def _cost(trials: list[PulseCost]) -> list[Cell]:
     """Pulses, clipped share, energy and time of training one trial, mean over seeds."""
-    pulses, clipped = sum(row.pulses for row in rows), sum(row.clipped for row in rows)
-    clipped_share = clipped / pulses if pulses else None
-    energy = _mean([row.energy_J for row in rows])
-    time = _mean([row.pulse_time_s for row in rows])
+    found = mean_cost(trials)
     return [
-        Cell(count(pulses / len(rows)), pulses / len(rows)),
-        Cell(share(clipped_share), clipped_share),
-        Cell(quantity(energy, "J"), energy),
-        Cell(duration(time), time),
+        Cell(count(found.pulses), found.pulses),
+        Cell(share(found.clipped_share), found.clipped_share),
+        Cell(quantity(found.energy_J, "J"), found.energy_J),
+        Cell(duration(found.time_s), found.time_s),
     ]
 
 
@@ -138,27 +136,11 @@ def layers(run: RunFolder) -> list[Row]:
 
 def _layer(trials: list[Trial], path: str) -> list[Cell]:
     found: list[LayerCounts] = [trial.epochs[-1].layers[path] for trial in trials]
-    pulses, clipped = sum(f.pulses for f in found), sum(f.clipped for f in found)
-    clipped_share = clipped / pulses if pulses else None
+    pulses, clipped, *others = _cost([PulseCost(f.pulses, f.clipped, f.energy_J, f.time_s) for f in found])
     resets = statistics.fmean(f.resets for f in found)
-    energy, time = _mean([f.energy_J for f in found]), _mean([f.time_s for f in found])
     wear, endurance = max(f.wear for f in found), found[0].endurance
     worn = "" if endurance is None else f"{share(wear / endurance)} of {count(endurance)}"
-    return [
-        Cell(count(pulses / len(found)), pulses / len(found)),
-        Cell(share(clipped_share), clipped_share),
-        Cell(count(resets), resets),
-        Cell(quantity(energy, "J"), energy),
-        Cell(duration(time), time),
-        Cell(count(wear), wear, worn),
-    ]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean; None when any part is unknown."""
-    every = list(values)
-    known = [value for value in every if value is not None]
-    return statistics.fmean(known) if len(known) == len(every) else None
+    return [pulses, clipped, Cell(count(resets), resets), *others, Cell(count(wear), wear, worn)]
 
 
 def card_facts(run: RunFolder) -> list[CardFacts]:

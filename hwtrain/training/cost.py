@@ -5,6 +5,7 @@ A card without the constants gives None; nothing is assumed in their place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hwtrain.cards import SynapseCard
@@ -19,6 +20,41 @@ class PulseCost:
     clipped: int
     energy_J: float | None
     time_s: float | None
+
+
+@dataclass(frozen=True)
+class MeanCost:
+    """The cost of one trial, mean over several; the share is that of all their pulses."""
+
+    pulses: float
+    clipped_share: float | None
+    energy_J: float | None
+    time_s: float | None
+
+
+def mean_cost(trials: Sequence[PulseCost]) -> MeanCost:
+    """What training one of the trials came to."""
+    pulses, clipped = sum(trial.pulses for trial in trials), sum(trial.clipped for trial in trials)
+    return MeanCost(
+        pulses / len(trials),
+        clipped / pulses if pulses else None,
+        mean(trial.energy_J for trial in trials),
+        mean(trial.time_s for trial in trials),
+    )
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """The sum; None when there is nothing to add up or any part is unknown."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return sum(known) if every and len(known) == len(every) else None
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean; None as for the total."""
+    every = list(values)
+    found = total(every)
+    return None if found is None else found / len(every)
 
 
 def pulse_cost(ledger: Ledger, layer: str, card: SynapseCard) -> PulseCost:

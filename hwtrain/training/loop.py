@@ -6,17 +6,12 @@ import hashlib
 import json
 import os
 import platform
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +22,16 @@ from hwtrain.cards import FixedCard
 from hwtrain.config import SOFTWARE, TrainConfig, device_map, to_toml
 from hwtrain.data import Split
 from hwtrain.errors import ConfigError, RunError
-from hwtrain.files import cannot, make_folder, write_file
+from hwtrain.files import cannot, is_temporary, make_folder, write_file
 from hwtrain.layers.dense import Dense
 from hwtrain.losses.base import Loss
 from hwtrain.net import Net, mlp
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
+from hwtrain.training.lock import LOCK, alone_in
 from hwtrain.training.metrics import Result, summarise
-from hwtrain.training.trial import Outcome, Runner, Spec, Stopped, cards_of, place, specs
+from hwtrain.training.processes import asked_to_stop, in_processes
+from hwtrain.training.trial import Outcome, Runner, Spec, cards_of, place, specs
 
 Progress = Callable[[str, int, int], None]
 """Hears (trial, samples done, samples in all)."""
@@ -81,17 +78,18 @@ def run(
     if workers < 1:
         raise ConfigError(f"workers = {workers}: at least 1")
     job = prepare(config, net, data, out, resume)
-    if out is not None:
-        _open_folder(job, out, resume)
-    config = job.config  # resolved: what config.toml says
-    planned = [spec for spec in specs(config) if controls or spec.role == "device"]
-    outcomes = list(_trials(job, planned, workers, progress))
-    order = {spec.name: place for place, spec in enumerate(planned)}
-    outcomes.sort(key=lambda outcome: order[outcome.spec.name])
-    result = summarise(config, outcomes, job.data, out, time.monotonic() - began)
-    if out is not None:
-        write_file(out / "result.json", json.dumps(result.as_dict(), indent=1) + "\n")
-    return result
+    with nullcontext() if out is None else alone_in(out):
+        if out is not None:
+            _open_folder(job, out, resume)
+        config = job.config  # resolved: what config.toml says
+        planned = [spec for spec in specs(config) if controls or spec.role == "device"]
+        outcomes = list(_trials(job, planned, workers, progress))
+        order = {spec.name: place for place, spec in enumerate(planned)}
+        outcomes.sort(key=lambda outcome: order[outcome.spec.name])
+        result = summarise(config, outcomes, job.data, out, time.monotonic() - began)
+        if out is not None:
+            write_file(out / "result.json", json.dumps(result.as_dict(), indent=1) + "\n")
+        return result
 
 
 def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, resume: bool) -> Job:
@@ -101,37 +99,45 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
         codes = any(isinstance(found, FixedCard) for found in cards_of(config).values())
         activation = config.activation or ("relu" if codes else "tanh")
         config = config.model_copy(update={"net": config.net or default_net(split), "activation": activation})
-        net = mlp(str(config.net), activation, loss_of(config))
+        net = _mlp(config)
     split = _shaped(split, net)
     made = net.out_shape(split.input_shape)
     if made != (split.classes,):
         raise ConfigError(
             f"net: makes {made} outputs and {split.name} has {split.classes} classes: change the net"
         )
+    _check_memory(net)
     for spec in specs(config.model_copy(update={"seeds": 1})):  # ports are the same for every seed
         place(spec, config, net)
-    job = Job(config, net, split, out, _fingerprint(config, net, split))
     if out is not None:
-        _check_folder(job, out, resume)
-    return job
+        _check_folder(out, resume)
+    return Job(config, net, split, out, _fingerprint(config, net, split))
 
 
-def _check_folder(job: Job, out: Path, resume: bool) -> None:
-    """An empty folder or none to begin in; a run whose checkpoints are whole and its own to resume."""
+def _check_folder(out: Path, resume: bool) -> None:
+    """A folder to begin in holds nothing yet, or does not exist; one to resume holds a run."""
     try:
-        held = sorted(file.name for file in out.iterdir())
+        held = [file.name for file in out.iterdir()]
+        free = _unbegun(out)
     except FileNotFoundError:
-        held = []
+        held, free = [], True
     except OSError as problem:
         raise cannot(out, "use the folder", problem) from None
-    if held and not resume:
-        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
     if resume and "env.json" not in held:
         raise RunError(f"{out}: not the folder of a run: name the one that hwtrain train --out made")
-    for spec in specs(job.config) if resume else ():
-        folder = job.trial_folder(spec)
-        if folder is not None and (folder / FILE).exists():
-            load_checkpoint(folder, job.mark(spec))
+    if not resume and not free:
+        raise RunError(f"{out}: already holds files: go on with --resume {out}, or choose another --out DIR")
+
+
+def _unbegun(out: Path) -> bool:
+    """Whether it holds nothing, or what a run left that was killed before it had its config.toml."""
+    env = out / "env.json"
+    ours = env.is_file() and b'"hwtrain":' in env.read_bytes()
+    first = {out / LOCK} | ({env, *(out / "cards").glob("*.toml")} if ours else set())
+    return all(
+        file in first or is_temporary(file) or (file.is_dir() and not file.is_symlink())
+        for file in out.rglob("*")
+    )
 
 
 def loss_of(config: TrainConfig) -> Loss | None:
@@ -143,6 +149,29 @@ def default_net(split: Split) -> str:
     """One hidden layer: 32 wide for inputs as small as the digits, else 128."""
     inputs = int(torch.Size(split.input_shape).numel())
     return f"{inputs}-{32 if inputs <= 64 else 128}-{split.classes}"
+
+
+def _mlp(config: TrainConfig) -> Net:
+    try:
+        return mlp(str(config.net), str(config.activation), loss_of(config))
+    except ValueError:  # Python reads no whole number of thousands of digits
+        raise ConfigError(
+            f"net = '{str(config.net)[:20]}...': a layer is too wide: make it narrower"
+        ) from None
+
+
+def _check_memory(net: Net) -> None:
+    """Refuse dense layers that cannot fit; where memory is promised freely, the system would kill us."""
+    try:
+        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, and promises nothing
+        return
+    need = 4 * sum(layer.in_ * layer.out for _, layer in net.layers() if isinstance(layer, Dense))
+    if need > have:
+        raise ConfigError(
+            f"net: its weights take at least {need / 1e9:,.0f} GB and this machine has {have / 1e9:,.0f}: "
+            "make it narrower"
+        )
 
 
 def _shaped(split: Split, net: Net) -> Split:
@@ -158,16 +187,21 @@ def _shaped(split: Split, net: Net) -> Split:
 
 
 def _open_folder(job: Job, out: Path, resume: bool) -> None:
-    make_folder(out)
-    if resume:
-        for left in out.rglob("*.tmp-*"):  # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
-    else:
+    """Make what is to be there before the first step, or see that the checkpoints are whole and our own."""
+    _check_folder(out, resume)  # again, now that nobody else can change it
+    for spec in specs(job.config) if resume else ():
+        folder = job.trial_folder(spec)
+        if folder is not None and (folder / FILE).exists():
+            load_checkpoint(folder, job.mark(spec))
+    for left in [file for file in out.rglob("*") if is_temporary(file)]:  # of a run that was killed
+        left.unlink(missing_ok=True)
+    if not resume:
+        # First, so that the folder is known for ours whatever follows.
+        write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
         for name in device_map(job.config.device).values():
             if name.endswith(".toml"):  # the run keeps its own copy: the user may edit hers
                 make_folder(out / "cards")
                 write_file(out / "cards" / Path(name).name, Path(name).read_bytes())
-        write_file(out / "env.json", json.dumps(environment(job.config), indent=1) + "\n")
         write_file(out / "config.toml", to_toml(job.config))  # last: with it, the run can be resumed
     for spec in specs(job.config):
         folder = job.trial_folder(spec)
@@ -210,110 +244,19 @@ def _fingerprint(config: TrainConfig, net: Net, split: Split) -> str:
 
 def _trials(job: Job, planned: list[Spec], workers: int, progress: Progress) -> Iterator[Outcome]:
     total = job.config.epochs * len(job.data.train_y)
-    with _asked_to_stop() as stop:
+    train = partial(_train, job)
+
+    def hear(name: str, done: int) -> None:
+        progress(name, done, total)
+
+    with asked_to_stop() as stop:
         if workers == 1:
             for spec in planned:
-                yield _train(job, spec, partial(_tell, progress, spec.name, total), stop.is_set)
+                yield train(spec, partial(hear, spec.name), stop.is_set)
             return
-        yield from _in_processes(job, planned, workers, progress, stop)
-
-
-def _tell(progress: Progress, name: str, total: int, done: int) -> None:
-    progress(name, done, total)
+        yield from in_processes(train, planned, workers, hear, stop)
 
 
 def _train(job: Job, spec: Spec, tick: Callable[[int], None], stop: Callable[[], bool]) -> Outcome:
     runner = Runner(spec, job.config, job.net, job.data)
     return runner.run(job.trial_folder(spec), job.mark(spec), tick, stop)
-
-
-def _in_processes(
-    job: Job, planned: list[Spec], workers: int, progress: Progress, stop: threading.Event
-) -> Iterator[Outcome]:
-    context = get_context("spawn")  # the one start method that every system has
-    asked, heard = context.Event(), context.Queue()
-    total = job.config.epochs * len(job.data.train_y)
-    pool = ProcessPoolExecutor(
-        min(workers, len(planned)), context, initializer=_begin_worker, initargs=(job, asked, heard)
-    )
-    with pool:
-        try:
-            with _ctrl_c_blocked():
-                waiting = {pool.submit(_train_in_worker, spec) for spec in planned}
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                if stop.is_set():
-                    asked.set()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                while not heard.empty():
-                    name, samples = heard.get()
-                    progress(name, samples, total)
-                for future in done:
-                    if future.cancelled():
-                        raise Stopped("before it began")
-                    yield future.result()
-        except BrokenProcessPool:
-            if stop.is_set():
-                raise Stopped("with its workers") from None
-            raise RunError(
-                "a worker process ended before its trial, as when memory runs out: go on with --resume "
-                "and fewer --workers; a script that trains needs `if __name__ == '__main__':`"
-            ) from None
-        finally:  # whatever it was, the other workers need not train to the end
-            asked.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_worker: tuple[Job, Any, Any]
-"""What this worker process was started with."""
-
-
-def _begin_worker(job: Job, asked: Any, heard: Any) -> None:
-    global _worker
-    _worker = (job, asked, heard)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which asks us to stop
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Should the parent be killed, whoever resumes the run must not find us writing to it."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _train_in_worker(spec: Spec) -> Outcome:
-    job, asked, heard = _worker
-    return _train(job, spec, lambda done: heard.put((spec.name, done)), asked.is_set)
-
-
-@contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Workers that start inside inherit this, and so outlive a Ctrl-C before they can ignore it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set, so that training stops after its checkpoint."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # signals belong to the main thread; a notebook's worker thread has none
-        return
-    before = {
-        number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

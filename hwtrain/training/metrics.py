@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hwtrain.config import SOFTWARE, TrainConfig
 from hwtrain.data import Split
+from hwtrain.training.cost import PulseCost, mean, mean_cost, total
 from hwtrain.training.trial import Outcome
 
 _CLIPPED = 0.5
@@ -69,8 +70,9 @@ def summarise(
         role: [row["accuracy"] for row in rows if row["role"] == role or (row["rule"], row["device"]) == what]
         for role, what in own.items()
     }
-    pulses = sum(row["pulses"] for row in device)
-    clipped = sum(row["clipped"] for row in device)
+    cost = mean_cost(
+        [PulseCost(row["pulses"], row["clipped"], row["energy_J"], row["pulse_time_s"]) for row in device]
+    )
     return Result(
         config,
         run,
@@ -79,11 +81,11 @@ def summarise(
         _mean_sd(accuracies)[1],
         *_mean_sd(controls["baseline"]),
         *_mean_sd(controls["shallow"]),
-        pulses / len(device),
-        clipped / pulses if pulses else None,
-        _mean([row["energy_J"] for row in device]),
-        _mean([row["pulse_time_s"] for row in device]),
-        _mean([row["endurance_used"] for row in device]),
+        cost.pulses,
+        cost.clipped_share,
+        cost.energy_J,
+        cost.time_s,
+        mean(row["endurance_used"] for row in device),
         wall_s,
         list(dict.fromkeys(line for outcome in outcomes for line in warnings_of(outcome))),
         rows,
@@ -137,22 +139,11 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "pulses": sum(layer["pulses"] for layer in layers),
         "clipped": sum(layer["clipped"] for layer in layers),
         "resets": sum(layer["resets"] for layer in layers),
-        "energy_J": _sum([layer["energy_J"] for layer in layers]),
-        "pulse_time_s": _sum([layer["time_s"] for layer in layers]),
+        "energy_J": total(layer["energy_J"] for layer in layers),
+        "pulse_time_s": total(layer["time_s"] for layer in layers),
         "endurance_used": max(used) if used and None not in used else None,  # type: ignore[type-var]
         "wall_s": outcome.position.wall_s,
     }
-
-
-def _sum(values: list[float | None]) -> float | None:
-    """The sum; None when there is nothing to add up or any part is unknown."""
-    known = [value for value in values if value is not None]
-    return sum(known) if values and len(known) == len(values) else None
-
-
-def _mean(values: list[float | None]) -> float | None:
-    total = _sum(values)
-    return None if total is None else total / len(values)
 
 
 def _mean_sd(values: list[float]) -> tuple[float | None, float | None]:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hwtrain.arith.threefry import Point, Purpose, Streams
-from hwtrain.cards import SynapseCard
 from hwtrain.registry import lookup, names
 from hwtrain.synapse.cells.base import Cell
 from hwtrain.synapse.conductances import Conductances, Landed
+from tests.helpers import synapse_card
 
 POINT = Streams(0).stream(Purpose.PULSE).at(0)
 UPDATES, WEIGHTS = 300, 6  # about 1,000 trains
@@ -37,29 +37,10 @@ LAWS: dict[str, dict[str, Any]] = {
 }
 
 
-def card_of(law: str) -> SynapseCard:
-    return SynapseCard.model_validate(
-        {
-            "schema": 1,
-            "kind": "synapse",
-            "device": {"title": "t", "technology": "t"},
-            "provenance": {
-                "kind": "synthetic",
-                "citation": "none",
-                "location": "here",
-                "licence": "none",
-                "verified": True,
-            },
-            "range": {"g_min_S": 1e-7, "g_max_S": 1e-6},
-            "response": LAWS[law],
-        }
-    )
-
-
 def cell_of(kind: str, law: str, refresh: str = "threshold", every: int = 7) -> Cell:
     made: type[Cell] = lookup("cells", kind)
     cells = Conductances(
-        card_of(law),
+        synapse_card(LAWS[law]),
         (made.branches, 1, 2, WEIGHTS // 2),
         Streams(0),
         0,

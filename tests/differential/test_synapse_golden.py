@@ -19,6 +19,7 @@ from hwtrain.analysis.trace import trace
 from hwtrain.cards import SynapseCard
 from hwtrain.synapse.laws.base import Branch
 from hwtrain.synapse.laws.linear import Linear
+from tests.helpers import synapse_card
 
 FAMILIES = ("constant", "linear", "linear_mult", "soft_bounds")
 GAMMAS = {"constant": (0.0, 0.0), "soft_bounds": (1.0, 1.0)}
@@ -40,27 +41,15 @@ def card_of(family: str, p: dict[str, Any]) -> SynapseCard:
     gamma_up, gamma_down = GAMMAS.get(family) or (p["gamma_up"], p["gamma_down"])
     up, down = steps(p)
     first_up, first_down = up * (1 - gamma_up * low / high), down * (1 - gamma_down * high / low)
-    return SynapseCard.model_validate(
+    return synapse_card(
         {
-            "schema": 1,
-            "kind": "synapse",
-            "device": {"title": family, "technology": "recorded"},
-            "provenance": {
-                "kind": "synthetic",
-                "citation": "aihwkit",
-                "location": "traces",
-                "licence": "MIT",
-                "verified": True,
-            },
-            "range": {"g_min_S": 1e-6, "g_max_S": 1e-5},
-            "response": {
-                "law": "affine",
-                "step_up": first_up / (high - low),
-                "step_down": first_down / (high - low),
-                "curvature_up": 1 - up * (1 - gamma_up) / first_up,
-                "curvature_down": 1 - down * (1 - gamma_down) / first_down,
-            },
-        }
+            "law": "affine",
+            "step_up": first_up / (high - low),
+            "step_down": first_down / (high - low),
+            "curvature_up": 1 - up * (1 - gamma_up) / first_up,
+            "curvature_down": 1 - down * (1 - gamma_down) / first_down,
+        },
+        range={"g_min_S": 1e-6, "g_max_S": 1e-5},
     )
 
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from hwtrain.arith.threefry import Purpose, Streams
-from hwtrain.cards import SynapseCard
 from hwtrain.synapse.conductances import Conductances
+from tests.helpers import synapse_card
 
 LOW, HIGH = 3e-9, 4e-8
 POINT = Streams(0).stream(Purpose.PULSE).at(0)
@@ -66,28 +66,14 @@ class NeuroSim:
 
 
 def ours(label_up: float, label_down: float, up: int, down: int) -> Conductances:
-    card = SynapseCard.model_validate(
-        {
-            "schema": 1,
-            "kind": "synapse",
-            "device": {"title": "t", "technology": "t"},
-            "provenance": {
-                "kind": "synthetic",
-                "citation": "none",
-                "location": "here",
-                "licence": "none",
-                "verified": True,
-            },
-            "range": {"g_min_S": LOW, "g_max_S": HIGH},
-            "response": {
-                "law": "affine",
-                "levels_up": up,
-                "levels_down": down,
-                "label_up": label_up,
-                "label_down": label_down,
-            },
-        }
-    )
+    response = {
+        "law": "affine",
+        "levels_up": up,
+        "levels_down": down,
+        "label_up": label_up,
+        "label_down": label_down,
+    }
+    card = synapse_card(response, range={"g_min_S": LOW, "g_max_S": HIGH})
     return Conductances(card, (1,), Streams(0), 0, torch.float64, torch.device("cpu"))
 
 

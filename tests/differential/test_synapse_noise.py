@@ -15,6 +15,7 @@ from hwtrain.arith.threefry import Purpose, Streams
 from hwtrain.cards import SynapseCard
 from hwtrain.synapse.conductances import Conductances, Landed
 from hwtrain.synapse.laws.base import Branch
+from tests.helpers import synapse_card
 
 CELLS = 100_000
 STREAM = Streams(77).stream(Purpose.PULSE)
@@ -38,27 +39,6 @@ LAWS = {
     "rising": RISING,
     "nearly straight": NEARLY_STRAIGHT,
 }
-
-
-def card(response: dict[str, Any], **tables: dict[str, Any]) -> SynapseCard:
-    span = {"g_min_S": 1e-7, "g_max_S": 1e-6, **tables.pop("range", {})}
-    return SynapseCard.model_validate(
-        {
-            "schema": 1,
-            "kind": "synapse",
-            "device": {"title": "t", "technology": "t"},
-            "provenance": {
-                "kind": "synthetic",
-                "citation": "none",
-                "location": "here",
-                "licence": "none",
-                "verified": True,
-            },
-            "range": span,
-            "response": response,
-            **tables,
-        }
-    )
 
 
 def cells_of(
@@ -102,7 +82,7 @@ def test_closed_form_scatter_is_that_of_single_pulses(
 ) -> None:
     way, start, sigma = ("up", 0.35, 0.3) if n % 2 else ("down", 0.5, 0.6)
     travel = pulse_by_pulse(LAWS[law], way, start, n, sigma, kind)
-    device = card(LAWS[law])
+    device = synapse_card(LAWS[law])
     step, bend = (torch.tensor(v, dtype=dtype) for v in first_and_bend(LAWS[law], way))
     where, count = torch.full((1,), start, dtype=dtype), torch.tensor([n])
     variance = device.law().step_variance(where, count, Branch(step, bend), sigma, kind)
@@ -115,7 +95,7 @@ def test_closed_form_scatter_is_that_of_single_pulses(
 @pytest.mark.parametrize("kind", ["add", "mult"])
 @pytest.mark.parametrize("law", ["linear", "bent"])
 def test_pulsed_cells_scatter_like_single_pulses(law: str, kind: str, n: int) -> None:
-    device = card(LAWS[law], variation={"c2c_rel_step": 0.5, "c2c_kind": kind})
+    device = synapse_card(LAWS[law], variation={"c2c_rel_step": 0.5, "c2c_kind": kind})
     cells = cells_of(device)
     cells.g.fill_(0.4)
     land(cells, n)
@@ -131,10 +111,10 @@ def test_pulsed_cells_scatter_like_single_pulses(law: str, kind: str, n: int) ->
 @pytest.mark.parametrize("n", [1, -2, 7, -31])
 @pytest.mark.parametrize("law", ["linear", "bent"])
 def test_write_of_n_pulses_adds_root_n_of_the_range(law: str, n: int) -> None:
-    cells = cells_of(card(LAWS[law], variation={"c2c_rel_range": 0.01}))
+    cells = cells_of(synapse_card(LAWS[law], variation={"c2c_rel_range": 0.01}))
     cells.g.fill_(0.5)
     before = cells.siemens()[0].item()
-    quiet = cells_of(card(LAWS[law]), 1)
+    quiet = cells_of(synapse_card(LAWS[law]), 1)
     quiet.g.fill_(0.5)
     land(quiet, n)
     land(cells, n)
@@ -148,14 +128,14 @@ def test_write_of_n_pulses_adds_root_n_of_the_range(law: str, n: int) -> None:
 
 def test_both_conventions_add_their_variances() -> None:
     variation = {"c2c_rel_range": 0.004, "c2c_rel_step": 2.0}
-    cells = cells_of(card(LINEAR, variation=variation))
+    cells = cells_of(synapse_card(LINEAR, variation=variation))
     cells.g.fill_(0.5)
     land(cells, 4)
     assert cells.g.std().item() == pytest.approx(2 * math.hypot(0.004, 2 / 400), rel=0.01)
 
 
 def test_scatter_of_two_cells_and_two_pulses_is_uncorrelated() -> None:
-    cells = cells_of(card(LINEAR, variation={"c2c_rel_range": 0.01}))
+    cells = cells_of(synapse_card(LINEAR, variation={"c2c_rel_range": 0.01}))
     noise = []
     for number in range(2):
         cells.g.fill_(0.5)
@@ -183,7 +163,7 @@ def steps(cells: Conductances) -> tuple[Values, Values]:
 
 
 def test_steps_vary_normally_from_cell_to_cell() -> None:
-    up, down = steps(cells_of(card(LINEAR, variation={"step_dtod": 0.2})))
+    up, down = steps(cells_of(synapse_card(LINEAR, variation={"step_dtod": 0.2})))
     close(up * 400, 1, 0.2)
     np.testing.assert_allclose(up * 400, down * 500, rtol=1e-9)  # one factor a cell
     assert stats.kstest((up * 400 - 1) / 0.2, "norm").pvalue > 0.01
@@ -191,14 +171,14 @@ def test_steps_vary_normally_from_cell_to_cell() -> None:
 
 def test_steps_vary_lognormally_from_cell_to_cell() -> None:
     variation = {"step_dtod": 0.6, "step_dist": "lognormal"}
-    up, _ = steps(cells_of(card(BENT, variation=variation)))
+    up, _ = steps(cells_of(synapse_card(BENT, variation=variation)))
     factor = np.log(up / (0.004 * (1 - 0.8 * 0.5)))
     close(factor, 0, 0.6)
     assert stats.kstest(factor / 0.6, "norm").pvalue > 0.01
 
 
 def test_imbalance_shrinks_one_side_of_each_cell_only() -> None:
-    up, down = steps(cells_of(card(LINEAR, variation={"bias_dtod": 0.1})))
+    up, down = steps(cells_of(synapse_card(LINEAR, variation={"bias_dtod": 0.1})))
     up, down = up * 400, down * 500
     full = np.isclose(np.maximum(up, down), 1, rtol=1e-9)
     assert full.all()
@@ -208,7 +188,7 @@ def test_imbalance_shrinks_one_side_of_each_cell_only() -> None:
 
 
 def test_imbalance_and_step_are_drawn_apart() -> None:
-    up, down = steps(cells_of(card(LINEAR, variation={"bias_dtod": 0.1, "step_dtod": 0.2})))
+    up, down = steps(cells_of(synapse_card(LINEAR, variation={"bias_dtod": 0.1, "step_dtod": 0.2})))
     size = np.maximum(up * 400, down * 500)
     imbalance = (up * 400 - down * 500) / size
     close(size, 1, 0.2)
@@ -216,7 +196,7 @@ def test_imbalance_and_step_are_drawn_apart() -> None:
 
 
 def test_ends_of_the_range_vary_apart_and_stop_the_cells() -> None:
-    device = card(LINEAR, range={"g_max_dtod": 0.1, "g_min_dtod": 0.05})
+    device = synapse_card(LINEAR, range={"g_max_dtod": 0.1, "g_min_dtod": 0.05})
     cells = cells_of(device)
     land(cells, 5000)
     high = cells.siemens().numpy()
@@ -228,7 +208,7 @@ def test_ends_of_the_range_vary_apart_and_stop_the_cells() -> None:
 
 
 def test_cell_with_a_wider_range_takes_the_same_absolute_steps() -> None:
-    cells = cells_of(card(LINEAR, range={"g_max_dtod": 0.2}), 1000)
+    cells = cells_of(synapse_card(LINEAR, range={"g_max_dtod": 0.2}), 1000)
     land(cells, 40)
     np.testing.assert_allclose(cells.g.numpy(), 0.1, rtol=1e-12)
 
@@ -241,7 +221,7 @@ def label_of(rate: Values) -> Values:
 
 def test_labels_vary_normally_and_the_range_is_still_crossed() -> None:
     bent = {"law": "affine", "levels_up": 50, "levels_down": 60, "label_up": 3.0, "label_down": -4.0}
-    cells = cells_of(card(bent, variation={"label_dtod": 0.4}), 20_000)
+    cells = cells_of(synapse_card(bent, variation={"label_dtod": 0.4}), 20_000)
     ups = [np.zeros(20_000)]
     for number in range(2):
         land(cells, 1, number)
@@ -261,12 +241,12 @@ def test_labels_vary_normally_and_the_range_is_still_crossed() -> None:
 
 def test_linear_law_has_no_label_to_vary() -> None:
     with pytest.raises(ValueError, match="label"):
-        cells_of(card(LINEAR, variation={"label_dtod": 0.4}), 1)
+        cells_of(synapse_card(LINEAR, variation={"label_dtod": 0.4}), 1)
 
 
 def test_stuck_cells_are_as_many_as_the_card_says_and_never_move() -> None:
     shares = {"stuck_on": 0.03, "stuck_off": 0.05, "stuck_random": 0.1}
-    cells = cells_of(card(LINEAR, faults=shares, variation={"c2c_rel_range": 0.01}))
+    cells = cells_of(synapse_card(LINEAR, faults=shares, variation={"c2c_rel_range": 0.01}))
     start = cells.g.numpy().copy()
     moved = np.zeros(CELLS, dtype=bool)
     for number, n in enumerate((30, -3, 100, -40)):
@@ -289,10 +269,10 @@ def test_stuck_cells_are_as_many_as_the_card_says_and_never_move() -> None:
 
 
 def test_pulses_at_an_end_and_on_stuck_cells_count_as_clipped() -> None:
-    cells = cells_of(card(LINEAR), 10)
+    cells = cells_of(synapse_card(LINEAR), 10)
     assert land(cells, -3) == Landed(up=0, down=30, clipped=30)
     assert land(cells, 2) == Landed(up=20, down=0, clipped=0)
-    stuck = cells_of(card(LINEAR, faults={"stuck_off": 1.0}), 10)
+    stuck = cells_of(synapse_card(LINEAR, faults={"stuck_off": 1.0}), 10)
     assert land(stuck, 2) == Landed(up=20, down=0, clipped=20)
 
 
@@ -303,7 +283,7 @@ def test_program_ends_on_the_nearest_stair_and_counts_its_pulses(law: str) -> No
     while stairs[-1] < 1 - 1e-6 and len(stairs) < 4000:
         stairs.append(min(stairs[-1] + step * (1 - bend * stairs[-1]), 1.0))
     wanted = np.random.default_rng(1).uniform(0, 0.98, 2000)
-    cells = cells_of(card(LAWS[law]), 2000)
+    cells = cells_of(synapse_card(LAWS[law]), 2000)
     pulses = cells.program(torch.from_numpy(wanted))
     reached = np.array(stairs)[pulses.numpy()]
     np.testing.assert_allclose(cells.g.numpy(), reached, atol=1e-12)
@@ -314,6 +294,6 @@ def test_program_ends_on_the_nearest_stair_and_counts_its_pulses(law: str) -> No
 
 @pytest.mark.parametrize("beyond", [-0.2, 1.3])
 def test_program_beyond_the_range_ends_at_its_end(beyond: float) -> None:
-    cells = cells_of(card(LINEAR), 3)
+    cells = cells_of(synapse_card(LINEAR), 3)
     cells.program(torch.full((3,), beyond, dtype=torch.float64))
     assert cells.g.tolist() == pytest.approx([float(beyond > 0)] * 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -18,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from hwtrain.cards import card_files
 from hwtrain.training.checkpoint import FILE, read_checkpoint
+from hwtrain.training.lock import LOCK
+from tests.helpers import assert_equal, listing, write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +31,7 @@ EPOCHS, ROWS = 22, 400
 
 def write_inputs(folder: Path) -> list[str]:
     """Data, a card that scatters in every way there is, and the settings that use them."""
-    generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(ROWS) % 3
-    x = torch.rand(ROWS, 4, generator=generator) * 0.4
-    x[torch.arange(ROWS), labels] += 0.6
-    lines = [",".join(f"{v:.4f}" for v in row) + f",{label}" for row, label in zip(x, labels, strict=True)]
-    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    write_csv(folder / "data.csv", ROWS)
     text = card_files()["taox-tio2"].read_text(encoding="utf-8")
     for old, new in (
         ("c2c_rel_range = 0.01", "c2c_rel_range = 0.02\nstep_dtod = 0.2\nlabel_dtod = 0.2"),
@@ -100,18 +95,10 @@ def wait_until_gone(leader: int) -> None:
         time.sleep(0.02)
 
 
-def listing(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def assert_whole(out: Path) -> None:
     """Every file with a final name can be read to its end."""
     for file in out.rglob("*"):
-        if file.is_dir() or ".tmp-" in file.name:
+        if file.is_dir() or ".tmp-" in file.name or file.name == LOCK:
             continue
         assert file.stat().st_size > 0 or file.suffix == ".jsonl", file  # no epoch has ended yet
         if file.name == FILE:
@@ -131,9 +118,7 @@ def assert_same_bits(out: Path, whole: Path) -> None:
     for name in trials:
         tensors, position, _ = read_checkpoint(out / "trials" / name / FILE)
         expected, end, _ = read_checkpoint(whole / "trials" / name / FILE)
-        assert tensors.keys() == expected.keys()
-        for key, value in tensors.items():
-            assert torch.equal(value, expected[key]), (name, key)
+        assert_equal(tensors, expected)
         assert {**position, "wall_s": 0} == {**end, "wall_s": 0}
         kept = [(folder / "trials" / name / "metrics.jsonl").read_bytes() for folder in (out, whole)]
         assert kept[0] == kept[1]
@@ -190,9 +175,8 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(whole: Whole, tmp_p
         if not moments and not out.exists():
             break
         begun = (out / "config.toml").exists()
-        if not begun and out.exists():  # killed before there was a run to go on with
-            shutil.rmtree(out)
         ahead = remaining(out) if begun else 1.0
+        # Killed before there was a run to go on with, it is begun anew in the same folder.
         where = ["--resume", out] if begun else [*whole.settings, "--out", out]
         before = time.time_ns()
         child = start(*where, "--workers", pick.choice((1, 2, 2)))

@@ -16,6 +16,7 @@ from hwtrain.registry import names
 from hwtrain.substrates.base import Geometry, Options, Trial
 from hwtrain.substrates.crossbar import Crossbar, CrossbarArray
 from hwtrain.synapse.conductances import Conductances, Landed
+from tests.helpers import synapse_card
 
 SIZE = 5
 LABEL = st.floats(-9, 10)
@@ -60,26 +61,6 @@ DRAWS = Streams(3).stream(Purpose.PULSE)
 MANY = settings(max_examples=40)
 
 
-def card_of(response: dict[str, Any], **tables: Any) -> SynapseCard:
-    return SynapseCard.model_validate(
-        {
-            "schema": 1,
-            "kind": "synapse",
-            "device": {"title": "t", "technology": "t"},
-            "provenance": {
-                "kind": "synthetic",
-                "citation": "none",
-                "location": "here",
-                "licence": "none",
-                "verified": True,
-            },
-            "range": {"g_min_S": 1e-7, "g_max_S": 1e-6},
-            "response": response,
-            **tables,
-        }
-    )
-
-
 def cells_of(
     card: SynapseCard, starts: list[float] | None = None, dtype: torch.dtype = torch.float64
 ) -> Conductances:
@@ -113,7 +94,7 @@ def test_conductance_stays_within_its_ends(
     spread: float,
 ) -> None:
     ends = {"g_min_S": 1e-7, "g_max_S": 1e-6, "g_min_dtod": spread, "g_max_dtod": spread}
-    cells = cells_of(card_of(response, variation=variation, range=ends), dtype=dtype)
+    cells = cells_of(synapse_card(response, variation=variation, range=ends), dtype=dtype)
     assert bool((cells.low < cells.high).all())
     for number, counts in enumerate(trains):
         land(cells, counts, number)
@@ -127,7 +108,7 @@ def test_one_polarity_moves_one_way(
     response: dict[str, Any], starts: list[float], trains: list[list[int]]
 ) -> None:
     for sign in (1, -1):
-        cells = cells_of(card_of(response), starts)
+        cells = cells_of(synapse_card(response), starts)
         for counts in trains:
             before = cells.g.clone()
             land(cells, [sign * abs(n) for n in counts])
@@ -139,7 +120,7 @@ def test_one_polarity_moves_one_way(
 def test_no_pulse_changes_nothing(
     response: dict[str, Any], variation: dict[str, Any], starts: list[float]
 ) -> None:
-    cells = cells_of(card_of(response, variation=variation), starts)
+    cells = cells_of(synapse_card(response, variation=variation), starts)
     assert land(cells, [0] * SIZE) == Landed()
     assert cells.g.tolist() == starts
     land(cells, [0, 0, 3, 0, 0])
@@ -153,7 +134,7 @@ def test_n_pulses_at_once_are_n_single_pulses(
 ) -> None:
     # A branch with growing steps multiplies rounding, by at most its growth over the range.
     growth = max(1.0, *(1 - bend for bend in bends(response)))
-    together, apart = cells_of(card_of(response), starts), cells_of(card_of(response), starts)
+    together, apart = cells_of(synapse_card(response), starts), cells_of(synapse_card(response), starts)
     landed, singles = land(together, counts), Landed()
     for number in range(max(map(abs, counts))):
         singles += land(apart, [(n > 0) - (n < 0) if abs(n) > number else 0 for n in counts])
@@ -163,7 +144,7 @@ def test_n_pulses_at_once_are_n_single_pulses(
 
 
 def bends(response: dict[str, Any]) -> tuple[float, float]:
-    law = card_of(response).law()
+    law = synapse_card(response).law()
     return law.nominal("up")[1], law.nominal("down")[1]
 
 
@@ -172,7 +153,7 @@ def bends(response: dict[str, Any]) -> tuple[float, float]:
 def test_same_seed_gives_the_same_bits(
     response: dict[str, Any], variation: dict[str, Any], trains: list[list[int]], dtype: torch.dtype
 ) -> None:
-    card = card_of(response, variation=variation, faults={"stuck_random": 0.2})
+    card = synapse_card(response, variation=variation, faults={"stuck_random": 0.2})
     one, two = cells_of(card, dtype=dtype), cells_of(card, dtype=dtype)
     for number, counts in enumerate(trains):
         assert land(one, counts, number) == land(two, counts, number)
@@ -187,7 +168,7 @@ def test_restored_state_goes_on_as_if_never_left(
     before: list[list[int]],
     after: list[list[int]],
 ) -> None:
-    card = card_of(response, variation=variation)
+    card = synapse_card(response, variation=variation)
     one, two = cells_of(card), cells_of(card)
     for number, counts in enumerate(before):
         land(one, counts, number)
@@ -209,7 +190,8 @@ def test_float32_stays_close_to_float64(
 ) -> None:
     growth = max(1.0, *(1 - bend for bend in bends(response)))
     assume(growth < 20)  # a steeply growing branch multiplies any difference
-    exact, rough = cells_of(card_of(response), starts), cells_of(card_of(response), starts, torch.float32)
+    card = synapse_card(response)
+    exact, rough = cells_of(card, starts), cells_of(card, starts, torch.float32)
     for counts in trains:
         rough.g = exact.g.float()
         exact.g = rough.g.double()
@@ -225,7 +207,7 @@ SIGNALS = st.integers(0, 2**31)
 
 
 def crossbar(response: dict[str, Any], scale: float, cell: str, update: str) -> CrossbarArray:
-    card = card_of(
+    card = synapse_card(
         response,
         range={"g_min_S": 0.1 * scale, "g_max_S": scale, "g_max_dtod": 0.1},
         variation={"c2c_rel_range": 0.01, "step_dtod": 0.2},
@@ -254,7 +236,7 @@ def test_absolute_conductance_changes_no_weight_and_no_read(
 
 
 def test_wear_counts_pulses_whatever_they_move() -> None:
-    cells = cells_of(card_of({"law": "linear", "levels_up": 4, "levels_down": 4}))
+    cells = cells_of(synapse_card({"law": "linear", "levels_up": 4, "levels_down": 4}))
     land(cells, [9, -9, 1, 0, 40])
     assert cells.wear.tolist() == [9, 9, 1, 0, 40]
     cells.reset(torch.tensor([1, 3]), to="high")
@@ -264,7 +246,9 @@ def test_wear_counts_pulses_whatever_they_move() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_scatter_is_drawn_by_cell_and_not_by_place_in_the_burst(dtype: torch.dtype) -> None:
-    card = card_of({"law": "linear", "levels_up": 100, "levels_down": 100}, variation={"c2c_rel_range": 0.01})
+    card = synapse_card(
+        {"law": "linear", "levels_up": 100, "levels_down": 100}, variation={"c2c_rel_range": 0.01}
+    )
     point: Point = DRAWS.at(5)
     one, two = cells_of(card, [0.5] * SIZE, dtype), cells_of(card, [0.5] * SIZE, dtype)
     one.pulse(torch.tensor([0, 1, 2, 3, 4]), torch.tensor([1, 2, 3, -1, -2]), point)

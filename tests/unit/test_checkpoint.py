@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import pickle
 import random
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +23,12 @@ from hwtrain.cli import main
 from hwtrain.config import make_config, read_config
 from hwtrain.errors import RunError
 from hwtrain.net import mlp
-from hwtrain.training import loop, trial
+from hwtrain.training import lock, loop, trial
 from hwtrain.training.checkpoint import FILE, load_checkpoint, read_checkpoint, save_checkpoint
+from hwtrain.training.lock import LOCK, alone_in
 from hwtrain.training.metrics import Result
 from hwtrain.training.trial import Stopped
+from tests.helpers import assert_equal, listing, write_csv
 
 NOISY = (
     ("c2c_rel_range = 0.01", "c2c_rel_range = 0.02\nstep_dtod = 0.2\nlabel_dtod = 0.2\nbias_dtod = 0.1"),
@@ -52,21 +55,11 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_csv(path: Path, rows: int = 40) -> Path:
-    generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(rows) % 3
-    x = torch.rand(rows, 4, generator=generator) * 0.4
-    x[torch.arange(rows), labels] += 0.6
-    lines = [",".join(f"{v:.4f}" for v in row) + f",{label}" for row, label in zip(x, labels, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data.csv and the card noisy.toml."""
     made = tmp_path_factory.mktemp("given")
-    write_csv(made / "data.csv")
+    write_csv(made / "data.csv", 40)
     text = card_files()["taox-tio2"].read_text(encoding="utf-8")
     for old, new in NOISY:
         assert text.count(old) == 1
@@ -86,6 +79,11 @@ def settings(folder: Path, **others: Any) -> dict[str, Any]:
     return plain | {"device": str(folder / "noisy.toml")} | others
 
 
+def words(given: dict[str, Any]) -> list[str]:
+    """The same settings as flags."""
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
 def train(
     out: Path, given: dict[str, Any], stop_after: int | None = None, *, resume: bool = False
 ) -> Result | None:
@@ -103,18 +101,11 @@ def train(
         yield Asked()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_asked_to_stop", asked)
+        patch.setattr(loop, "asked_to_stop", asked)
         try:
             return loop.run(make_config(**given), out=out, resume=resume)
         except Stopped:
             return None
-
-
-def assert_equal(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor]) -> None:
-    assert these.keys() == those.keys()
-    for name, value in these.items():
-        assert value.dtype == those[name].dtype
-        assert torch.equal(value, those[name]), name
 
 
 def assert_same_run(out: Path, whole: Path) -> None:
@@ -190,7 +181,7 @@ def test_a_stop_that_comes_between_the_two_looks_at_it_is_still_kept(
     answers = iter([False, False, True])
     monkeypatch.setattr(
         loop,
-        "_asked_to_stop",
+        "asked_to_stop",
         lambda: contextlib.nullcontext(type("E", (), {"is_set": lambda _: next(answers)})()),
     )
     out = tmp_path / "out"
@@ -256,13 +247,6 @@ def stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TRIALS = ("backprop-noisy-s0", "backprop-float32-s0", "shallow-float32-s0")
-
-
-def listing(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def rewritten(change: Callable[[bytearray], object]) -> Callable[[Path, Path], None]:
@@ -435,3 +419,94 @@ def test_what_a_killed_run_left_is_cleared_away(stopped: Path, tmp_path: Path) -
     left.write_bytes(b"half")
     assert loop.run(read_config(out / "config.toml"), out=out, resume=True).accuracy >= 0
     assert not left.exists()
+
+
+KILLED = """
+import os, signal, sys
+from hwtrain.cli import main
+from hwtrain.training import loop
+
+write = loop.write_file
+
+def killed(path, content):
+    if path.name == sys.argv[1]:
+        path.with_name(f"{path.name}.tmp-{os.getpid()}").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+
+loop.write_file = killed
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("at", ["env.json", "noisy.toml", "config.toml"])
+def test_a_run_killed_before_it_could_be_resumed_is_begun_anew_in_its_folder(
+    folder: Path, tmp_path: Path, at: str
+) -> None:
+    given, out = settings(folder, epochs=1), tmp_path / "run"
+    child = subprocess.run([sys.executable, "-c", KILLED, at, "train", *words(given), "--out", str(out)])
+    assert child.returncode == -signal.SIGKILL
+    assert any(file.name.startswith(f"{at}.tmp-") for file in out.rglob("*"))
+    assert (out / LOCK).exists()
+    train(out, given)
+    train(tmp_path / "whole", given)
+    assert_same_run(out, tmp_path / "whole")
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hwtrain.training.lock import alone_in
+
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--out"])
+def test_only_one_process_trains_in_a_folder(
+    stopped: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    out = tmp_path / "run"
+    given = settings(folder, epochs=1)
+    if flag == "--resume":
+        shutil.copytree(stopped, out)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        before = listing(out)
+        argv = ["train", *(words(given) if flag == "--out" else []), flag, str(out), "--workers", "1"]
+        assert main(argv) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith(f"hwtrain: {out}: another process trains in this folder: ")
+        assert len(captured.err.splitlines()) == 1
+        assert listing(out) == before
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert (out / LOCK).exists()
+    train(out, given, resume=flag == "--resume")  # the lock of a killed process holds nobody up
+    assert (out / "result.json").exists()
+    assert not (out / LOCK).exists()
+
+
+def test_a_lock_file_that_was_removed_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last owner removes it between our opening and our locking it."""
+    real = lock._locked
+    opened: list[int] = []
+
+    def late(file: Path) -> int:
+        opened.append(real(file))
+        if len(opened) == 1:
+            file.unlink()
+        return opened[-1]
+
+    monkeypatch.setattr(lock, "_locked", late)
+    with alone_in(tmp_path):
+        assert len(opened) == 2
+        with pytest.raises(RunError, match="another process"), alone_in(tmp_path):
+            pass
+    assert not any(tmp_path.iterdir())

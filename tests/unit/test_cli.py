@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import struct
@@ -29,32 +29,14 @@ from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.substrates.ideal import IdealArray
 from hwtrain.training import loop
 from hwtrain.training.checkpoint import FILE, read_checkpoint
+from tests.helpers import assert_equal, listing, write_csv
 
 TINY = ["--net", "4-3-3", "--epochs", "1", "--seeds", "1", "--workers", "1"]
 
 
-def write_csv(path: Path, rows: int = 60) -> Path:
-    """Three classes that a small net tells apart."""
-    generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(rows) % 3
-    x = torch.rand(rows, 4, generator=generator) * 0.4
-    x[torch.arange(rows), labels] += 0.6
-    lines = [",".join(f"{v:.4f}" for v in row) + f",{label}" for row, label in zip(x, labels, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def listing(folder: Path) -> dict[str, str]:
-    """Every path below a folder with the hash of its content; empty if there is no folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "data.csv")
+    return write_csv(tmp_path / "data.csv", 60)
 
 
 @pytest.fixture
@@ -96,7 +78,9 @@ def assert_one_line(code: int, out: str, err: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
-        (["trian"], ["trian", "hwtrain --help"]),
+        (["trian"], ["unknown verb 'trian': did you mean 'train'?"]),
+        (["quantum"], ["unknown verb 'quantum': known: devices, doctor"]),
+        (["devices", "lst"], ["unknown verb 'lst': did you mean 'list'?"]),
         ([], ["VERB"]),
         (["devices"], ["VERB"]),
         (["train", "--epochz", "3"], ["--epochz", "did you mean '--epochs'?"]),
@@ -132,6 +116,8 @@ def assert_one_line(code: int, out: str, err: str) -> None:
         (["train", "--net", "64"], ["'64'"]),
         (["train", "--net", "a-b"], ["a-b"]),
         (["train", "--net", "64--10"], ["64--10"]),
+        (["train", "--net", "64-" + "9" * 5000 + "-10"], ["64-99", "...'", "too wide"]),
+        (["train", "--net", "64-900000-900000-10"], ["3,240 GB", "narrower"]),
         (["train", "--net", "64-10-11"], ["11", "10 classes"]),
         (["train", "--net", "63-10"], ["fc1", "63"]),
         (["train", "--torch-device", "quantum"], ["torch_device", "choose cpu"]),
@@ -290,6 +276,10 @@ def test_a_folder_that_cannot_be_the_runs_is_left_alone(
     refused([*base, full / "thesis.tex" / "run"], "Not a directory")
     refused(["train", "--resume", full], "config.toml", "No such file")
     refused(["train", "--resume", full / "thesis.tex"], "Not a directory")
+    for name in ("cards/mine.toml", "env.json", "notes.tmp-old"):  # like ours, and not
+        (tmp_path / "close" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "close" / name).write_text("{}")
+        refused([*base, tmp_path / "close"], "already holds files")
     (full / "config.toml").write_text(f"data = {json.dumps(str(data))}\n# my own notes\n")
     refused(["train", "--resume", full], "not the folder of a run")
 
@@ -411,6 +401,49 @@ def test_a_write_that_fails_at_any_point_is_one_line(
             state = json.loads((trial / "state.json").read_text())
             assert state == read_checkpoint(trial / FILE)[1]
             assert state["rows"] == rows
+
+
+@pytest.mark.parametrize("argv", [["devices", "list"], ["devices", "trace", "pcmo"], ["--help"]])
+def test_an_output_that_takes_nothing_is_one_line(argv: list[str]) -> None:
+    command = [sys.executable, "-m", "hwtrain", *argv]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
+    assert_one_line(child.returncode, "", child.stderr)
+    assert child.stderr == "hwtrain: cannot write the output: No space left on device\n"
+
+
+def test_a_closed_output_is_no_error() -> None:
+    command = f"{shlex.quote(sys.executable)} -m hwtrain devices list >&-"
+    child = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (child.returncode, child.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "problem", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_that_runs_out_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: Exception
+) -> None:
+    def fail() -> None:
+        raise problem
+
+    monkeypatch.setattr("hwtrain.cards.cards", fail)
+    code = main(["devices", "list"])
+    captured = capsys.readouterr()
+    assert_one_line(code, captured.out, captured.err)
+    assert "out of memory" in captured.err
+
+
+def test_a_fault_of_ours_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for problem in (RuntimeError("shapes differ"), FileNotFoundError(2, "No such file", "x")):
+
+        def fail(problem: Exception = problem) -> None:
+            raise problem
+
+        monkeypatch.setattr("hwtrain.cards.cards", fail)
+        with pytest.raises(type(problem)):
+            main(["devices", "list"])
 
 
 def test_a_file_that_cannot_even_be_cleared_away_is_still_one_error(
@@ -614,14 +647,6 @@ def test_python_and_the_command_train_the_same_bits(tmp_path: Path) -> None:
         assert_equal(by_command, by_python)
         assert {key: printed[key] for key in found} == found
     assert printed["accuracy"] > 0.5
-
-
-def assert_equal(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor]) -> None:
-    """Bit for bit, names, types and shapes included."""
-    assert these.keys() == those.keys()
-    for name, value in these.items():
-        assert value.dtype == those[name].dtype
-        assert torch.equal(value, those[name]), name
 
 
 @pytest.mark.parametrize(

@@ -66,14 +66,24 @@ def test_listing_imports_nothing_and_a_lookup_one_module() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_an_entry_point_adds_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_adds_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Mine:
         pass
 
     point = types.SimpleNamespace(name="mine", load=lambda: Mine)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "hwtrain.rules" else [])
+    monkeypatch.syspath_prepend(str(tmp_path))  # the scan is kept for each sys.path
     assert "mine" in names("rules")
     assert "mine" not in names("cells")
     assert lookup("rules", "mine") is Mine
     with pytest.raises(UnknownNameError, match="did you mean 'mine'"):
         lookup("rules", "mines")
+
+
+def test_the_entry_points_of_a_kind_are_scanned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans: list[str] = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: scans.append(group) or [])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for kind in KINDS * 2:
+        names(kind)
+    assert scans == [f"hwtrain.{kind}" for kind in KINDS]
