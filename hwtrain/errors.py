@@ -37,6 +37,14 @@ class IncompatibleRule(HwtrainError):
     """A rule or update asks a layer for a port that its substrate does not have."""
 
 
+class ProgramError(HwtrainError):
+    """A net, rule or format that cannot become a program, or a program that contradicts itself."""
+
+
+class NativeError(HwtrainError):
+    """No C compiler, or one that refuses what it is given."""
+
+
 class HwtrainWarning(UserWarning):
     """Training goes on, but the result is probably not what was wanted."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 from hwtrain.errors import HwtrainError
 
 
-def shipped(folder: Literal["devices"]) -> Path:
+def shipped(folder: Literal["devices", "fpga"]) -> Path:
     """The folder of files that ship beside the code, in a wheel as in a checkout.
 
     ``_shipped`` comes first: in an installed wheel the folder beside the package is site-packages,

@@ -144,7 +144,7 @@ def kernel(
 def _shapes(annotation: Any) -> list[str]:
     """The shape strings in an annotation, which is text or, once resolved, a type."""
     if isinstance(annotation, str):
-        return re.findall(r'\[Tensor, "([^"]*)"\]', annotation)
+        return re.findall(r"\[Tensor, ['\"]([^'\"]*)['\"]\]", annotation)
     if hasattr(annotation, "dim_str"):
         return [annotation.dim_str]
     return [found for part in getattr(annotation, "__args__", ()) for found in _shapes(part)]

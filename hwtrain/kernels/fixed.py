@@ -74,7 +74,7 @@ def _(
 def rate(scale: float) -> int:
     """-log2 |scale|, the learning rate and its factor each rounded to a power of two."""
     factor = abs(scale.factor) if isinstance(scale, Rate) else 1.0
-    return _halvings(abs(scale) / factor) + _halvings(factor)
+    return halvings(abs(scale) / factor) + halvings(factor)
 
 
 def sign(scale: float) -> int:
@@ -82,7 +82,8 @@ def sign(scale: float) -> int:
     return 1 if scale > 0 else -1
 
 
-def _halvings(value: float) -> int:
+def halvings(value: float) -> int:
+    """How often 1 is halved to come nearest to a positive value."""
     return math.floor(-math.log2(value) + 0.5)
 
 

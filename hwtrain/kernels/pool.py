@@ -24,7 +24,7 @@ def max_forward(
 ]:
     """The largest value of each window and where it stood (the first one among equals)."""
     y, where = functional.max_pool2d(x if x.is_floating_point() else x.double(), size, return_indices=True)
-    return y.to(x.dtype), where
+    return y.to(x.dtype), where.int()
 
 
 @max_forward.numpy
@@ -43,7 +43,7 @@ def max_input_gradient(
 ) -> Real[Tensor, "batch channels height width"]:
     """d at the place of each largest value, 0 elsewhere."""
     back = d.new_zeros(d.shape[0], d.shape[1], height * width)
-    back.scatter_(2, where.flatten(2), d.flatten(2))
+    back.scatter_(2, where.long().flatten(2), d.flatten(2))
     return back.view(d.shape[0], d.shape[1], height, width)
 
 

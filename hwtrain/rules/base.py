@@ -63,7 +63,7 @@ def tape_bytes(tape: Any) -> int:
 
     def walk(part: Any) -> None:
         if isinstance(part, Tensor):
-            held[part.data_ptr()] = part.nbytes
+            held[part.untyped_storage()._cdata] = part.nbytes
         elif isinstance(part, Mapping):
             for inner in part.values():
                 walk(inner)

@@ -1,0 +1,1 @@
+"""What a program becomes: printers to C and other languages, one file each."""

@@ -1,0 +1,99 @@
+"""Runs programs: through the C compiler, or in NumPy; both work on the same memory."""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwtrain.export.host_c import host_c
+from hwtrain.kernels.fixed import halvings
+from hwtrain.native import FLAGS, build
+from hwtrain.program.interpret import Interpreter
+from hwtrain.program.ir import DTYPES, Entry, Program
+from hwtrain.shipped import shipped
+
+Memory = dict[str, NDArray[Any]]
+
+
+class Runner(ABC):
+    """A program that can be run, window after window, on memory that the caller owns."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    @abstractmethod
+    def run(self, entry: Entry, n: int, memory: Memory, lr: float = 0.0, step: int = 0) -> None:
+        """n runs of an entry; ``memory`` holds every buffer but temporaries, windowed ones n times over."""
+
+    def memory(self, n: int, given: Memory) -> Memory:
+        """Room for n runs: what is given as it is, contents copied, the rest zeros."""
+        found: Memory = {}
+        for name, buffer in self.program.buffers.items():
+            if buffer.role == "temp":
+                continue
+            shape = (n, *buffer.shape) if buffer.windowed else buffer.shape
+            kind = DTYPES[buffer.format]
+            if name in given:
+                values = given[name]
+                if (
+                    values.dtype != kind
+                    or values.size != int(np.prod(shape))
+                    or not values.flags.c_contiguous
+                ):
+                    raise ValueError(
+                        f"{name}: {values.dtype}{list(values.shape)} for {buffer.format}{list(shape)}"
+                    )
+                found[name] = values
+            elif name in self.program.contents:
+                found[name] = self.program.contents[name].copy()
+            else:
+                found[name] = np.zeros(shape, kind)
+        return found
+
+
+class InterpretRunner(Runner):
+    """The oracle."""
+
+    def run(self, entry: Entry, n: int, memory: Memory, lr: float = 0.0, step: int = 0) -> None:
+        """One window after the other, in NumPy."""
+        interpreter = Interpreter(self.program)
+        windowed = {name for name, buffer in self.program.buffers.items() if buffer.windowed}
+        for name, values in memory.items():
+            if name not in windowed:
+                interpreter.memory[name] = values
+        for k in range(n):
+            for name in windowed:
+                rows = memory[name].reshape(n, *self.program.buffers[name].shape)
+                interpreter.memory[name] = rows[k]
+            interpreter.run(entry, {}, lr=lr, step=step + k)
+
+
+class NativeRunner(Runner):
+    """The program in C, compiled on first use."""
+
+    def __init__(
+        self, program: Program, threads: int = 1, flags: tuple[str, ...] = FLAGS, cc: str | None = None
+    ) -> None:
+        super().__init__(program)
+        printed = host_c(program, threads)
+        self.source = printed.source
+        if threads > 1:
+            flags = (*flags, "-fopenmp")
+        self._library = build(printed.source, shipped("fpga") / "include", flags, cc)
+        self._order = printed.order
+        self._arena = np.zeros(printed.arena + 64, np.uint8)
+        self._integer = program.listing.numbers is not None
+
+    def run(self, entry: Entry, n: int, memory: Memory, lr: float = 0.0, step: int = 0) -> None:
+        """All windows in one call."""
+        start = self._arena.ctypes.data
+        pointers = [memory[name].ctypes.data for name in self._order] + [start + -start % 64]
+        buffers = (ctypes.c_void_p * len(pointers))(*pointers)
+        rate = ctypes.c_int32(halvings(lr) if lr > 0 else 0) if self._integer else ctypes.c_float(lr)
+        function = self._library[f"hwt_{entry}_many"]
+        function.restype = None
+        function(ctypes.c_int64(n), buffers, rate, ctypes.c_uint32(step))
