@@ -28,8 +28,8 @@ def compiler() -> str:
     found = next(filter(None, map(shutil.which, [asked] if asked else ["cc", "gcc", "clang"])), None)
     if found is None:
         raise NativeError(
-            f"no C compiler {asked or 'cc, gcc or clang'}: install one (Debian: apt install gcc), name one with "
-            "CC=..., or use --engine torch"
+            f"no C compiler {asked or 'cc, gcc or clang'}: install one (Debian: apt install gcc), "
+            "name one with CC=..., or use --engine torch"
         )
     return found
 

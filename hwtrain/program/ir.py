@@ -95,7 +95,7 @@ class Call(Strict):
     kind: Literal["call"] = "call"
     kernel: str
     tensors: dict[str, Ref]
-    numbers: dict[str, Number] = {}
+    numbers: dict[str, Number] = Field(default_factory=dict)
     results: tuple[Ref, ...] = ()
     where: str = ""
 
