@@ -88,7 +88,9 @@ class TrainConfig(Strict):
         "test",
         description="what accuracy is measured on; validation holds out a sixth of the training set",
     )
-    engine: Literal["torch"] = Field("torch", description="what computes")
+    engine: Literal["torch", "native", "reference"] = Field(
+        "torch", description="what computes: native is the rule's program in C, reference the same in NumPy"
+    )
     torch_device: str = Field("cpu", description="torch's device for the arithmetic")
     checkpoint_every_s: Positive = Field(60.0, description="seconds between checkpoints")
 

@@ -1,15 +1,25 @@
-"""The torch engine: runs a rule over a chunk of samples, step by step, on one thread."""
+"""Engines: they run a rule over a chunk of samples, step by step, and fill the ledger.
+
+``torch`` runs the rule itself; ``native`` its program compiled from C, ``reference`` the same program in
+NumPy, slowly.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Int, Real
 from torch import Tensor
 
+from hwtrain.export.run import InterpretRunner, NativeRunner, Runner
 from hwtrain.kernels.base import Rate
+from hwtrain.layers.base import Shape
 from hwtrain.ledger import Ledger
+from hwtrain.program.cost import cost
+from hwtrain.program.ir import Entry
+from hwtrain.program.lower import lower
 from hwtrain.rules.base import Bound
 
 EVAL_BATCH = 1000
@@ -26,6 +36,9 @@ class Metrics:
 
 class TorchEngine:
     """``run`` trains on a chunk, ``evaluate`` looks and changes nothing but the ledger."""
+
+    chunk = 100
+    """Steps a call: between two of them come the clock, the signals and the progress bar."""
 
     def __init__(self, bound: Bound, ledger: Ledger, batch: int) -> None:
         self.bound, self.ledger, self.batch = bound, ledger, batch
@@ -62,3 +75,76 @@ class TorchEngine:
             loss += float(found.double().sum()) * self.bound.net.loss.unit
         clock.phase, clock.sample = "train", 0
         return Metrics(x.shape[0], loss, correct)
+
+
+class ProgramEngine:
+    """Runs the rule's program instead: compiled C, or the interpreter; the weights stay where they are."""
+
+    chunk = 2000
+
+    def __init__(self, bound: Bound, ledger: Ledger, batch: int, runner: type[Runner], shape: Shape) -> None:
+        self.bound, self.ledger, self.batch = bound, ledger, batch
+        self._runner, self._shape = runner, shape
+        self._runners: dict[int, Runner] = {}
+        self._for(batch)  # what cannot be lowered is found before the first step
+
+    def run(
+        self, x: Real[Tensor, "n *features"], labels: Int[Tensor, "n"], first_step: int, lr: float
+    ) -> Metrics:
+        """As TorchEngine's; what a last small batch needs is a program of its own."""
+        self.ledger.clock.phase = "train"
+        codes, whole = self.bound.net.encode(x), len(labels) // self.batch * self.batch
+        loss = 0.0
+        for start, end, size in ((0, whole, self.batch), (whole, len(labels), len(labels) - whole)):
+            if end > start:
+                memory = self._run("step", codes[start:end], labels[start:end], size, lr, first_step)
+                first_step += (end - start) // size
+                loss += float(memory["loss"].sum(dtype=np.float64)) * self.bound.net.loss.unit
+        return Metrics(x.shape[0], loss)
+
+    def evaluate(self, x: Real[Tensor, "n *features"], labels: Int[Tensor, "n"], step: int) -> Metrics:
+        """As TorchEngine's."""
+        clock = self.ledger.clock
+        clock.phase, clock.step = "eval", step
+        memory = self._run("predict", self.bound.net.encode(x), labels, 1, 0.0, step)
+        z = torch.from_numpy(memory["z"]).reshape(x.shape[0], -1)
+        found = self.bound.net.loss.fw(z, labels)[0]
+        loss = float(found.double().sum()) * self.bound.net.loss.unit
+        clock.phase = "train"
+        return Metrics(x.shape[0], loss, int((z.argmax(1) == labels).sum()))
+
+    def _run(
+        self, entry: Entry, x: Tensor, labels: Tensor, batch: int, lr: float, step: int
+    ) -> dict[str, np.ndarray]:
+        runner = self._for(batch)
+        n = len(labels) // batch
+        given = {"x": x.contiguous().numpy(), "labels": labels.int().numpy()}
+        for path, array in self.bound.net.arrays():
+            given |= {f"{path}/{name}": value.numpy() for name, value in array.live().items()}
+        given |= {f"rule/{name}": value.numpy() for name, value in self.bound.state().items()}
+        memory = runner.memory(n, {key: given[key] for key in given if key in runner.program.buffers})
+        runner.run(entry, n, memory, lr, step)
+        for (layer, port), counts in cost(runner.program, entry).items():
+            self.ledger.add(layer, port, **{name: n * count for name, count in counts.items()})
+        if entry == "step" and step == 0:
+            self.ledger.peak("net", "tape", bytes_held=runner.program.listing.tape_bytes)
+        return memory
+
+    def _for(self, batch: int) -> Runner:
+        if batch not in self._runners:
+            self._runners[batch] = self._runner(lower(self.bound, self._shape, batch))
+        return self._runners[batch]
+
+
+def engine_of(
+    name: str, bound: Bound, ledger: Ledger, batch: int, shape: Shape
+) -> TorchEngine | ProgramEngine:
+    """The engine of a name, for samples of this shape.
+
+    Raises:
+        HwtrainError: the rule, net or device cannot be lowered, or there is no compiler.
+    """
+    if name == "torch":
+        return TorchEngine(bound, ledger, batch)
+    runner = NativeRunner if name == "native" else InterpretRunner
+    return ProgramEngine(bound, ledger, batch, runner, shape)

@@ -28,6 +28,7 @@ from hwtrain.losses.base import Loss
 from hwtrain.net import Net, mlp
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
+from hwtrain.training.engine import engine_of
 from hwtrain.training.lock import LOCK, alone_in
 from hwtrain.training.metrics import Result, summarise
 from hwtrain.training.processes import asked_to_stop, in_processes
@@ -108,7 +109,7 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
         )
     _check_memory(net)
     for spec in specs(config.model_copy(update={"seeds": 1})):  # ports are the same for every seed
-        place(spec, config, net)
+        engine_of(config.engine, *place(spec, config, net), config.batch, split.input_shape)
     if out is not None:
         _check_folder(out, resume)
     return Job(config, net, split, out, _fingerprint(config, net, split))

@@ -27,11 +27,8 @@ from hwtrain.registry import lookup
 from hwtrain.rules.base import Bound
 from hwtrain.substrates.base import Options, Substrate, Trial, substrate_of
 from hwtrain.training.checkpoint import FILE, load_checkpoint, save_checkpoint
-from hwtrain.training.engine import TorchEngine
+from hwtrain.training.engine import engine_of
 from hwtrain.training.observe import histograms, layer_figures
-
-CHUNK = 100
-"""Steps between two looks at the clock, the signals and the progress bar."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ class Runner:
     def __init__(self, spec: Spec, config: TrainConfig, net: Net, data: Split) -> None:
         self.spec, self.config, self.data = spec, config, data
         self.bound, self.ledger = place(spec, config, net)
-        self.engine = TorchEngine(self.bound, self.ledger, config.batch)
+        self.engine = engine_of(config.engine, self.bound, self.ledger, config.batch, data.input_shape)
         self.position = Position(histograms=histograms(self.bound.net, "before"))
         device = torch_device(config)
         self.train = _tensors(data.train_x, data.train_y, device)
@@ -178,7 +175,7 @@ class Runner:
 
     def _chunks(self) -> Iterator[Tensor]:
         """What is left of this epoch's order, which is a function of seed and epoch alone."""
-        n, size = len(self.data.train_y), CHUNK * self.config.batch
+        n, size = len(self.data.train_y), self.engine.chunk * self.config.batch
         stream = Streams(self.spec.seed).stream(Purpose.SHUFFLE)
         order = torch.from_numpy(stream.at(self.position.epoch).permutation(n))
         for start in range(self.position.samples, n, size):
