@@ -78,6 +78,11 @@ static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int3
     for (int32_t n = 0; n < batch * groups; n++) {
         const float *matrix = w + (ptrdiff_t)(n % groups) * out * in_, *input = x + (ptrdiff_t)n * in_;
         float *output = y + (ptrdiff_t)n * out;
+        if (in_ == 1) { /* a bias: fifteen lanes would stay 0 */
+            for (int32_t o = 0; o < out; o++)
+                output[o] = 0.0f + matrix[o] * input[0];
+            continue;
+        }
         HWT_PARALLEL
         for (int32_t o = 0; o < out; o++) {
             const float *row = matrix + (ptrdiff_t)o * in_;
