@@ -47,7 +47,7 @@ def main() -> int:
     bound, _ = place(Spec("device", "backprop", "float32", 0, LR), make_config(), mlp(NET, "tanh"))
     runner = NativeRunner(lower(bound, (784,)))
     source = Path(__file__).with_name("mlp_by_hand.c").read_text()
-    by_hand = build(source, shipped("fpga") / "include")["train"]
+    by_hand = build(source, (shipped("fpga") / "include",))["train"]
     order = [f"{layer}.{kind}/weights" for layer in ("fc1", "fc2") for kind in ("weight", "bias")]
     ours = runner.memory(CHUNK, {"x": x[:CHUNK, None], "labels": labels[:CHUNK, None]})
     theirs = {key: values.copy() for key, values in ours.items()}

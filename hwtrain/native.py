@@ -34,14 +34,16 @@ def compiler() -> str:
     return found
 
 
-def build(source: str, include: Path, flags: tuple[str, ...] = FLAGS, cc: str | None = None) -> ctypes.CDLL:
+def build(
+    source: str, include: tuple[Path, ...], flags: tuple[str, ...] = FLAGS, cc: str | None = None
+) -> ctypes.CDLL:
     """The library of a C source; compiled only if nobody did before.
 
     Raises:
         NativeError: no compiler, or it refuses the source.
     """
     cc = cc or compiler()
-    headers = "".join(file.read_text() for file in sorted(include.glob("*.h")))
+    headers = "".join(file.read_text() for folder in include for file in sorted(folder.glob("*.h")))
     known = "\0".join([_version(cc), _machine(), *flags, headers, source])
     name = hashlib.sha256(known.encode()).hexdigest()[:32]
     folder = cache_folder()
@@ -64,13 +66,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwtrain"
 
 
-def _compile(source: str, include: Path, flags: tuple[str, ...], cc: str, library: Path) -> None:
+def _compile(source: str, include: tuple[Path, ...], flags: tuple[str, ...], cc: str, library: Path) -> None:
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             file, made = Path(scratch) / "program.c", Path(scratch) / "program.so"
             file.write_text(source)
-            command = [cc, *flags, f"-I{include}", str(file), "-o", str(made)]
+            command = [cc, *flags, *(f"-I{folder}" for folder in include), str(file), "-o", str(made), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
             if done.returncode:
                 said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])

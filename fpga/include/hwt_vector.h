@@ -24,6 +24,15 @@ static inline void hwt_vector_subtract(int32_t n, const hwt_signal *a, const hwt
         y[i] = HWT_SUM(a[i] - b[i]);
 }
 
+#if HWT_SIGNAL_BITS == 0
+/* a (n) -> y (n) */
+static inline void hwt_vector_scale(int32_t n, float factor, const float *a, float *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = a[i] * factor;
+}
+#endif
+
 /* into, a (n) */
 static inline void hwt_vector_copy(int32_t n, hwt_signal *into, const hwt_signal *a)
 {

@@ -23,8 +23,15 @@ from hwtrain.program.ir import (
 )
 from hwtrain.program.plan import Plan, plan
 
-TYPES = {"f32": "float", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t", "i64": "int64_t"}
-_BITS = {"f32": 0, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
+TYPES = {
+    "f32": "float",
+    "u8": "uint8_t",
+    "i8": "int8_t",
+    "i16": "int16_t",
+    "i32": "int32_t",
+    "i64": "int64_t",
+}
+_BITS = {"f32": 0, "u8": 8, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ def host_c(program: Program, threads: int = 1) -> HostC:
     parts = [
         f"/* {program.listing.name}: a program of hwtrain; the kernels are in fpga/include. */",
         *printer.macros(threads),
-        '#include "hwt.h"\n',
+        '#include "hwt.h"',
+        *printer.extra(),
     ]
     for entry in program.entries:
         parts += [*printer.entry(entry), "", *printer.many(entry), ""]
@@ -76,7 +84,7 @@ class _Printer:
         self.program, self.layout, self.order = program, layout, order
         self.names = identifiers(iter(program.buffers))
         self.integer = program.listing.numbers is not None
-        self.scalars = f"{'int32_t' if self.integer else 'float'} lr, uint32_t step"
+        self.scalars = f"{'int32_t' if self.integer else 'double'} lr, uint32_t step"
         self.loops = 0
 
     def macros(self, threads: int) -> Iterator[str]:
@@ -86,6 +94,13 @@ class _Printer:
             yield f"#define HWT_WEIGHT_BITS {numbers.weight_bits}"
             yield f"#define HWT_ACC_BITS {_BITS[self.program.listing.acc]}"
         yield f"#define HWT_THREADS {threads}"
+
+    def extra(self) -> Iterator[str]:
+        """Kernels that only the host has."""
+        calls = [call for nodes in self.program.entries.values() for call in walk(nodes)]
+        if any(call.kernel.startswith("xbar.") for call in calls):
+            yield '#include "hwt_synapse.h"'
+        yield ""
 
     def entry(self, entry: Entry) -> Iterator[str]:
         nodes = self.program.entries[entry]
@@ -186,10 +201,8 @@ class _Printer:
 
 
 def _float(value: float) -> str:
-    """A literal of the nearest float32."""
-    import numpy as np
-
-    return f"{float(np.float32(value)).hex()}f"
+    """A literal to the bit; where a kernel takes a float, the compiler rounds it as Python would."""
+    return value.hex()
 
 
 def _shape(buffer: Buffer) -> str:

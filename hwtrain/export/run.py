@@ -83,7 +83,8 @@ class NativeRunner(Runner):
         self.source = printed.source
         if threads > 1:
             flags = (*flags, "-fopenmp")
-        self._library = build(printed.source, shipped("fpga") / "include", flags, cc)
+        include = shipped("fpga") / "include", shipped("devices") / "synapse" / "src"
+        self._library = build(printed.source, include, flags, cc)
         self._order = printed.order
         self._arena = np.zeros(printed.arena + 64, np.uint8)
         self._integer = program.listing.numbers is not None
@@ -93,7 +94,7 @@ class NativeRunner(Runner):
         start = self._arena.ctypes.data
         pointers = [memory[name].ctypes.data for name in self._order] + [start + -start % 64]
         buffers = (ctypes.c_void_p * len(pointers))(*pointers)
-        rate = ctypes.c_int32(halvings(lr) if lr > 0 else 0) if self._integer else ctypes.c_float(lr)
+        rate = ctypes.c_int32(halvings(lr) if lr > 0 else 0) if self._integer else ctypes.c_double(lr)
         function = self._library[f"hwt_{entry}_many"]
         function.restype = None
         function(ctypes.c_int64(n), buffers, rate, ctypes.c_uint32(step))

@@ -199,6 +199,11 @@ class StepNumber(int):
     """The number of the training step, whatever it will be at run time."""
 
 
+def is_recording() -> bool:
+    """Whether a recorder listens."""
+    return _active.recorder is not None
+
+
 def when(flag: Tensor, then: Body, otherwise: Body = lambda: None) -> None:
     """Run ``then`` if the flag is not 0, else ``otherwise``; both work by changing state in place."""
     if _active.recorder is not None:

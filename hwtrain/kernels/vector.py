@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Real
+from jaxtyping import Float, Int, Real
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,6 +34,17 @@ def subtract(a: Real[Tensor, "*shape"], b: Real[Tensor, "*shape"]) -> Real[Tenso
 @subtract.numpy
 def _(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return a - b if a.dtype == np.float32 else requantize_codes(a - b.astype(np.int64), 0, 8 * a.itemsize)
+
+
+@kernel()
+def scale(a: Float[Tensor, "*shape"], factor: float) -> Float[Tensor, "*shape"]:
+    """factor a."""
+    return a * factor
+
+
+@scale.numpy
+def _(a: NDArray[np.float32], factor: float) -> NDArray[Any]:
+    return a * np.float32(factor)
 
 
 @kernel(writes=("into",))

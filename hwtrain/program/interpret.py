@@ -63,7 +63,8 @@ class Interpreter:
 
     def _call(self, call: Call) -> None:
         kernel = call.meaning
-        assert kernel.meaning is not None
+        if kernel.meaning is None:
+            raise ProgramError(f"layer {call.where}: {call.kernel} runs in C alone: use the native engine")
         tensors = {key: self._view(ref) for key, ref in call.tensors.items()}
         numbers = {key: self._number(value) for key, value in call.numbers.items()}
         found = kernel.meaning(**tensors, **numbers)
@@ -85,4 +86,4 @@ class Interpreter:
             return self._step
         if self.program.listing.numbers is not None:  # rounded to powers of two by the kernel
             return Rate(self._lr * value.factor, value.factor)
-        return np.float32(value.factor) * np.float32(self._lr)
+        return np.float32(value.factor * self._lr)

@@ -32,12 +32,13 @@ from hwtrain.strict_toml import Strict
 
 FORMAT = 1
 
-Format = Literal["f32", "i8", "i16", "i32", "i64"]
+Format = Literal["f32", "u8", "i8", "i16", "i32", "i64"]
 Role = Literal["input", "label", "weight", "state", "const", "temp", "output"]
 Entry = Literal["init", "step", "flush", "predict"]
 
 DTYPES: dict[str, Any] = {
     "f32": np.float32,
+    "u8": np.uint8,
     "i8": np.int8,
     "i16": np.int16,
     "i32": np.int32,

@@ -164,6 +164,10 @@ class Array(ABC):
             "or a device of kind ideal, fixed or shift"
         )
 
+    def spent(self) -> dict[str, int]:
+        """Counts of the write port that only a kernel in C knows, since it was last asked."""
+        return {}
+
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must keep, without the transforms."""

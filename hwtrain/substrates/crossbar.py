@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,7 +11,9 @@ from torch import Tensor
 from hwtrain.arith.threefry import Point, Purpose
 from hwtrain.cards import SynapseCard
 from hwtrain.direction import Dense, Direction, Outer
-from hwtrain.kernels import convert, dense
+from hwtrain.errors import IncompatibleRule
+from hwtrain.kernels import convert, dense, vector, xbar
+from hwtrain.kernels.base import StepNumber, is_recording
 from hwtrain.registry import lookup
 from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
 from hwtrain.synapse.cells.base import Cell
@@ -31,6 +35,7 @@ class CrossbarArray(Array):
     def __init__(self, card: SynapseCard, options: Options, geometry: Geometry, trial: Trial) -> None:
         super().__init__(geometry, trial)
         self.synapse = self._card = card
+        self.options = options
         self.w_max = options.weight_range * geometry.std
         cell: type[Cell] = lookup("cells", options.cell or card.cell.kind)
         update: type[Update] = lookup("updates", options.update)
@@ -48,6 +53,15 @@ class CrossbarArray(Array):
         self._streams = {purpose: trial.streams.stream(purpose, geometry.number) for purpose in Purpose}
         self._passes: tuple[object, int] = (None, 0)
         self._unit = self._weight_of_cells()
+        self._for_c = _ForC(self, options.cell or card.cell.kind)
+
+    def live(self) -> dict[str, Tensor]:
+        """Conductances, wear, counts, and what the kernel in C looks up."""
+        return self._for_c.tensors()
+
+    def spent(self) -> dict[str, int]:
+        """What the kernel in C has counted since it was last asked."""
+        return self._for_c.spent()
 
     def peek(self) -> Float[Tensor, "groups out in_"]:
         """The weights that the conductances make."""
@@ -82,6 +96,9 @@ class CrossbarArray(Array):
         return self._through_periphery(d, transposed=True)
 
     def _write(self, direction: Direction) -> None:
+        if is_recording():
+            self._for_c.write(direction)
+            return
         clock = self.trial.ledger.clock
         groups, out, in_ = self.geometry.shape
         draws = self._streams[Purpose.UPDATE]
@@ -139,7 +156,12 @@ class CrossbarArray(Array):
         wires = self._card.read
         multiply = dense.read_t if transposed else dense.read
         if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
-            return multiply(self._unit, x) * self.w_max
+            return vector.scale(multiply(self._unit, x), self.w_max)
+        if is_recording():
+            raise IncompatibleRule(
+                f"layer {self.geometry.path}: read noise and converters have no kernel in C yet: "
+                "use --engine torch"
+            )
         largest = x.abs().amax(dim=(1, 2), keepdim=True)
         largest = torch.where(largest == 0, torch.ones_like(largest), largest)
         drive = x / largest
@@ -193,6 +215,88 @@ class CrossbarArray(Array):
 
     def _weight_of_cells(self) -> Tensor:
         return self.cell.weight(self.cells.g.view(self.cell.branches, *self.geometry.shape))
+
+
+class _ForC:
+    """A crossbar's array as the kernel in C sees it: flat tensors, names and numbers."""
+
+    def __init__(self, array: CrossbarArray, cell: str) -> None:
+        self.array, self.cell = array, cell
+        self.law = str(array._card.response["law"])
+        cells, in_, device = array.cells, array.geometry.in_, array.cells.g.device
+        branches = (cells.up.step, cells.up.bend, cells.down.step, cells.down.bend)
+        rows = (cells.low, cells.high, *branches, _flags(cells.stuck).to(cells.g))
+        columns = max(row.numel() for row in rows)
+
+        def zeros(n: int, dtype: torch.dtype) -> Tensor:
+            return torch.zeros(n, dtype=dtype, device=device)
+
+        self.fixed = {
+            "counts": zeros(len(xbar.COUNTS), torch.int64),
+            "rows": torch.stack([row.expand(columns) for row in rows]).contiguous(),
+            "edges_up": cells.edges("up"),
+            "edges_down": cells.edges("down"),
+            "touched": zeros(array.cell.weights, torch.int32),
+            "live": zeros(in_, torch.int32),
+            "drive": zeros(in_, torch.float32),
+            "words": zeros(in_, torch.int32),
+        }
+        self.absent = {"turn": zeros(1, torch.uint8), "updates": zeros(1, torch.int64)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By the names of the kernel's parameters."""
+        array = self.array
+        for kind, name in (("law", self.law), ("update", array.options.update), ("cell", self.cell)):
+            if name not in xbar.KNOWN[kind]:
+                raise IncompatibleRule(
+                    f"layer {array.geometry.path}: the {kind} {name} has no kernel in C yet: "
+                    "use --engine torch"
+                )
+        own = {name: getattr(array.cell, name, absent) for name, absent in self.absent.items()}
+        return {"g": array.cells.g, "wear": array.cells.wear, "unit": array._unit, **own, **self.fixed}
+
+    def write(self, direction: Direction) -> None:
+        """The kernel's call, for a recorder."""
+        array, card = self.array, self.array._card
+        if not isinstance(direction, Outer):
+            raise IncompatibleRule(
+                f"layer {array.geometry.path}: port write has a kernel in C for Outer directions alone: "
+                "leave momentum and summed out, or use --engine torch"
+            )
+        update, pulse = (array._streams[purpose].key for purpose in (Purpose.UPDATE, Purpose.PULSE))
+        tensors: dict[str, Any] = self.tensors()
+        tensors["unit"] = tensors["unit"].view(-1)
+        xbar.write(
+            **tensors,
+            x=direction.x,
+            d=direction.d,
+            scale=direction.scale,
+            dw=array.step,
+            update=array.options.update,
+            cell=self.cell,
+            law=self.law,
+            kind=card.variation.c2c_kind,
+            refresh=array.cell.refresh,
+            refresh_every=array.cell.refresh_every,
+            rel_range=card.variation.c2c_rel_range,
+            rel_step=card.variation.c2c_rel_step,
+            update0=update[0],
+            update1=update[1],
+            pulse0=pulse[0],
+            pulse1=pulse[1],
+            step=StepNumber(array.trial.ledger.clock.step),
+        )
+
+    def spent(self) -> dict[str, int]:
+        """The counts by name; from now on they are 0 again."""
+        counts = self.fixed["counts"]
+        found = dict(zip(xbar.COUNTS, counts.tolist(), strict=True))
+        counts.zero_()
+        return found
+
+
+def _flags(stuck: Tensor | None) -> Tensor:
+    return torch.zeros(()) if stuck is None else stuck
 
 
 class Crossbar(Substrate):

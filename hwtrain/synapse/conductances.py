@@ -144,9 +144,12 @@ class Conductances:
 
     def pulses_to(self, travel: Float[Tensor, "cells"], direction: Way) -> Int[Tensor, "cells"]:
         """Pulses that bring a typical device nearest to this travel from the start of a branch."""
+        return torch.searchsorted(self.edges(direction), travel)
+
+    def edges(self, direction: Way) -> Float[Tensor, "pulses"]:
+        """Travels half way between those of a typical device after 0, 1, 2, ... pulses."""
         stairs = self._staircases[direction]
-        edges = torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
-        return torch.searchsorted(edges, travel)
+        return torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
 
     def middle_step(self, direction: Way) -> float:
         """The step of a typical device at mid-range, as a share of the range."""

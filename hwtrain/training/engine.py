@@ -126,6 +126,9 @@ class ProgramEngine:
         runner.run(entry, n, memory, lr, step)
         for (layer, port), counts in cost(runner.program, entry).items():
             self.ledger.add(layer, port, **{name: n * count for name, count in counts.items()})
+        for path, array in self.bound.net.arrays():
+            if entry == "step":
+                self.ledger.add(path, "write", **array.spent())
         if entry == "step" and step == 0:
             self.ledger.peak("net", "tape", bytes_held=runner.program.listing.tape_bytes)
         return memory

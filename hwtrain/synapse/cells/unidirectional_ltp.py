@@ -44,7 +44,7 @@ class UnidirectionalLtp(Cell):
 
     def __init__(self, cells: Conductances, refresh: Refresh, refresh_every: int) -> None:
         super().__init__(cells, refresh, refresh_every)
-        self.updates = 0
+        self.updates = torch.zeros(1, dtype=torch.int64)
 
     def weight(self, g: Float[Tensor, "branches *weights"]) -> Float[Tensor, "*weights"]:
         """G+ - G-."""
@@ -69,7 +69,7 @@ class UnidirectionalLtp(Cell):
         """Pulses, then the refresh that the policy asks for."""
         landed = super().land(index, n, draw)
         self.updates += 1
-        due = self.updates % self.refresh_every == 0
+        due = int(self.updates) % self.refresh_every == 0
         everything = torch.arange(self.weights, device=index.device)
         if self.refresh == "full-init" and due:
             return landed + self._rewrite(everything, draw)
@@ -81,11 +81,11 @@ class UnidirectionalLtp(Cell):
 
     def state(self) -> dict[str, Tensor]:
         """The count that periodic refreshes go by."""
-        return {"updates": torch.tensor(self.updates)}
+        return {"updates": self.updates.clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""
-        self.updates = int(state["updates"])
+        self.updates = state["updates"].reshape(1).clone()
 
     def _worn(self, index: Int[Tensor, "weights"]) -> Int[Tensor, "worn"]:
         sides = self._travelled(self.cells.g.view(2, -1)[:, index])

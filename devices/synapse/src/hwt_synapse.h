@@ -1,0 +1,356 @@
+/* Pulsed updates of electronic synapses, for the host: the C meaning of hwtrain/kernels/xbar.py.
+ *
+ * The same draws at the same addresses as hwtrain/synapse in Python, so the same pulses land on the same
+ * cells; conductances agree up to the rounding of float32. Only what is pulsed is touched or drawn for. */
+#ifndef HWT_SYNAPSE_H
+#define HWT_SYNAPSE_H
+
+#include <math.h>
+
+enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE };                           /* updates */
+enum { HWT_LINEAR, HWT_AFFINE };                                         /* laws */
+enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
+       HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
+enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
+enum { HWT_ADD, HWT_MULT };                                              /* scatter of a step */
+enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS }; /* counts */
+enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_BEND, HWT_DOWN_STEP, HWT_DOWN_BEND, HWT_STUCK }; /* rows */
+
+#define HWT_BL_MAX 31      /* longest stochastic train */
+#define HWT_STRAIGHT 1e-9f /* below this a branch of the affine law is linear */
+#define HWT_TINY 0.1       /* a pulse that moves its cell by less than this share of a step is clipped */
+
+/* One array at work: what every pulse needs to know. */
+typedef struct {
+    int32_t cells, weights, columns, ups, downs;
+    int32_t law, cell, kind;
+    float rel_range, rel_step;
+    float *g, *unit;               /* (cells), (weights) */
+    int32_t *wear;                 /* (cells) */
+    uint8_t *turn;                 /* (weights) of an alternating pair */
+    int64_t *counts;               /* (6) */
+    const float *rows;             /* (7, columns); one column serves all cells where nothing varies */
+    const float *edges[2];         /* (ups), (downs): travel half way between pulses of a typical device */
+    uint32_t key0, key1, step, sample, pass;
+} hwt_array;
+
+static inline float hwt_unit_float(uint32_t word)
+{
+    return (float)(word >> 8) * 0x1p-24f;
+}
+
+static inline uint64_t hwt_point(uint32_t key0, uint32_t key1, uint32_t step, uint32_t sample, uint32_t pass)
+{
+    return hwt_threefry(key0, key1, step, sample << 8 | pass);
+}
+
+/* A standard normal by Box and Muller. */
+static inline float hwt_normal(uint64_t words)
+{
+    const float radius = sqrtf(-2.0f * logf(hwt_unit_float((uint32_t)words) + 0x1p-24f));
+    return radius * cosf((float)(2.0 * 3.14159265358979323846) * hwt_unit_float((uint32_t)(words >> 32)));
+}
+
+static inline float hwt_row(const hwt_array *a, int32_t row, int32_t cell)
+{
+    return a->rows[(ptrdiff_t)row * a->columns + (a->columns == 1 ? 0 : cell)];
+}
+
+/* n pulses on one conductance; n > 0 is LTP, n < 0 LTD. */
+static inline void hwt_pulse(hwt_array *a, int32_t cell, int32_t n, uint64_t point)
+{
+    const int rising = n > 0;
+    const int32_t count = rising ? n : -n;
+    const float low = hwt_row(a, HWT_LOW, cell), high = hwt_row(a, HWT_HIGH, cell), width = high - low;
+    const float before = a->g[cell], travel = (rising ? before - low : high - before) / width;
+    const float step = hwt_row(a, rising ? HWT_UP_STEP : HWT_DOWN_STEP, cell) / width;
+    const float bend = hwt_row(a, rising ? HWT_UP_BEND : HWT_DOWN_BEND, cell);
+    float lost = step * bend, middle = step, mean, variance = 0.0f, after, g;
+    lost = lost > 1.0f ? 1.0f : lost;
+    const int straight = a->law == HWT_LINEAR || fabsf(lost) < HWT_STRAIGHT;
+    if (a->law == HWT_AFFINE)
+        middle = step * (1.0f - bend / 2.0f);
+    if (straight) {
+        mean = travel + step * (float)count;
+    } else if (count == 1) {
+        mean = travel - lost * travel + step;
+    } else {
+        const float power = (float)count * log1pf(-lost), change = expm1f(power > 80.0f ? 80.0f : power);
+        mean = travel + change * travel + step * (-change / lost);
+    }
+    const float bounded = mean < 0.0f ? 0.0f : mean > 1.0f ? 1.0f : mean;
+    int clipped = bounded - travel < (float)(HWT_TINY * count) * (middle < step ? middle : step);
+    if (a->rel_range > 0.0f) {
+        const float share = a->rel_range / width;
+        variance += (float)count * (share * share);
+    }
+    if (a->rel_step > 0.0f) {
+        const float sigma = a->rel_step, rho = 1.0f - lost;
+        if (straight) {
+            variance += (float)count * (sigma * step) * (sigma * step);
+        } else if (a->kind == HWT_MULT) {
+            const float gap = step / lost - travel, floor = rho > 1e-15f ? rho : 1e-15f;
+            const float ratio = (lost * sigma / floor) * (lost * sigma / floor);
+            float power = powf(rho * rho + (lost * sigma) * (lost * sigma), (float)count);
+            power = power > 1e30f ? 1e30f : power;
+            variance += -(gap * gap) * power * expm1f(-(float)count * log1pf(ratio));
+        } else {
+            const float each = 2.0f * log1pf(-lost), all = (float)count * each;
+            variance += (sigma * middle) * (sigma * middle) * expm1f(all > 60.0f ? 60.0f : all) / expm1f(each);
+        }
+    }
+    after = mean;
+    if (a->rel_range > 0.0f || a->rel_step > 0.0f) {
+        const float noise = hwt_normal(hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)cell, 0));
+        after += sqrtf(variance > 0.0f ? variance : 0.0f) * noise;
+    }
+    g = rising ? low + after * width : high - after * width;
+    if (hwt_row(a, HWT_STUCK, cell) != 0.0f) {
+        g = before;
+        clipped = 1;
+    }
+    g = g < low ? low : g;
+    a->g[cell] = g > high ? high : g;
+    a->wear[cell] += count;
+    a->counts[rising ? HWT_UP : HWT_DOWN] += count;
+    a->counts[HWT_CLIPPED] += clipped ? count : 0;
+}
+
+/* n pulses on one weight, to the conductances that its cell sends them to. */
+static inline void hwt_weight_pulse(hwt_array *a, int32_t w, int32_t n, uint64_t point)
+{
+    const int32_t count = n < 0 ? -n : n, sign = n < 0 ? -1 : 1;
+    switch (a->cell) {
+    case HWT_SINGLE:
+        hwt_pulse(a, w, n, point);
+        break;
+    case HWT_BIDIRECTIONAL_PAIR:
+        hwt_pulse(a, w, n, point);
+        hwt_pulse(a, w + a->weights, -n, point);
+        break;
+    case HWT_ALTERNATING_PAIR: { /* the side whose turn it is takes the larger half */
+        const int32_t turn = a->turn[w], larger = (count + 1) / 2 * sign, smaller = count / 2 * sign;
+        a->turn[w] = (uint8_t)(turn ^ (count & 1));
+        hwt_pulse(a, w + turn * a->weights, turn ? -larger : larger, point);
+        if (smaller != 0)
+            hwt_pulse(a, w + (1 - turn) * a->weights, turn ? smaller : -smaller, point);
+        break;
+    }
+    case HWT_UNIDIRECTIONAL_LTP:
+        hwt_pulse(a, n < 0 ? w + a->weights : w, count, point);
+        break;
+    default:
+        hwt_pulse(a, n > 0 ? w + a->weights : w, -count, point);
+        break;
+    }
+}
+
+static inline void hwt_set_unit(hwt_array *a, int32_t w)
+{
+    a->unit[w] = a->cell == HWT_SINGLE ? 2.0f * a->g[w] - 1.0f : a->g[w] - a->g[w + a->weights];
+}
+
+/* Pulses of a typical device that come nearest to a travel: how many edges lie below it. */
+static inline int32_t hwt_pulses_to(const hwt_array *a, float travel, int32_t way)
+{
+    int32_t from = 0, to = way == HWT_UP ? a->ups : a->downs;
+    while (from < to) {
+        const int32_t middle = from + (to - from) / 2;
+        if (a->edges[way][middle] < travel)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+/* Drive a conductance back to the start of its branch. */
+static inline void hwt_reset(hwt_array *a, int32_t cell, int falls)
+{
+    const float low = hwt_row(a, HWT_LOW, cell), high = hwt_row(a, HWT_HIGH, cell), before = a->g[cell];
+    const float travel = (falls ? high - before : before - low) / (high - low);
+    const int32_t way = falls ? HWT_DOWN : HWT_UP;
+    const int32_t pulses = (falls ? a->downs : a->ups) - hwt_pulses_to(a, travel, way);
+    if (hwt_row(a, HWT_STUCK, cell) == 0.0f)
+        a->g[cell] = falls ? low : high;
+    a->wear[cell] += pulses;
+    a->counts[way] += pulses;
+    a->counts[HWT_RESETS] += 1;
+}
+
+static inline int hwt_worn(const hwt_array *a, int32_t w)
+{
+    const float one = a->g[w], other = a->g[w + a->weights];
+    const float first = a->cell == HWT_UNIDIRECTIONAL_LTD ? 1.0f - one : one;
+    const float second = a->cell == HWT_UNIDIRECTIONAL_LTD ? 1.0f - other : other;
+    return (first > second ? first : second) > 0.75f && (first > second ? second : first) > 0.25f;
+}
+
+/* Reset both sides of a worn weight and write it from the start; every pulse takes a slot of its own. */
+static inline void hwt_rewrite(hwt_array *a, int32_t w, uint64_t point)
+{
+    const int32_t way = a->cell == HWT_UNIDIRECTIONAL_LTP ? HWT_UP : HWT_DOWN;
+    const float weight = a->g[w] - a->g[w + a->weights];
+    const int64_t before = a->counts[HWT_UP] + a->counts[HWT_DOWN];
+    hwt_reset(a, w, way == HWT_UP);
+    hwt_reset(a, w + a->weights, way == HWT_UP);
+    const int32_t n = hwt_pulses_to(a, fabsf(weight), way);
+    if (n != 0 && weight != 0.0f)
+        hwt_weight_pulse(a, w, weight < 0.0f ? -n : n, point);
+    hwt_set_unit(a, w);
+    a->counts[HWT_SLOTS] += a->counts[HWT_UP] + a->counts[HWT_DOWN] - before;
+}
+
+/* At most one pulse a weight: P = min(1, |scale d x / step|). Drawn for crossings of live lines alone, and
+ * landed row by row. touched (out * in_) gets the weights that were pulsed; returns how many. */
+static inline int32_t hwt_sign_pulse(hwt_array *a, int32_t out, int32_t in_, int32_t offset, float chance,
+                                     uint64_t draw, uint64_t scatter, const float *x, const float *d,
+                                     int32_t *touched, int32_t *live, float *drive, uint32_t *words)
+{
+    const uint32_t k0 = (uint32_t)draw, k1 = (uint32_t)(draw >> 32);
+    int32_t lines = 0, found = 0;
+    for (int32_t i = 0; i < in_; i++)
+        if (x[i] != 0.0f) {
+            live[lines] = i;
+            drive[lines++] = x[i];
+        }
+    for (int32_t o = 0; o < out; o++) {
+        if (d[o] == 0.0f)
+            continue;
+        const float row = d[o] * chance;
+        const uint32_t first = (uint32_t)(o * in_);
+        int used[2] = {0, 0};
+        for (int32_t l = 0; l < lines; l++) /* apart from the rest, so that it becomes vectors */
+            words[l] = (uint32_t)hwt_threefry(k0, k1, first + (uint32_t)live[l], 0);
+        a->counts[HWT_RANDOMS] += lines;
+        for (int32_t l = 0; l < lines; l++) {
+            const float wanted = row * drive[l];
+            if (hwt_unit_float(words[l]) >= fabsf(wanted))
+                continue;
+            const int32_t w = offset + o * in_ + live[l];
+            used[wanted > 0.0f] = 1;
+            hwt_weight_pulse(a, w, wanted > 0.0f ? 1 : -1, scatter);
+            hwt_set_unit(a, w);
+            touched[found++] = w;
+        }
+        a->counts[HWT_SLOTS] += used[0] + used[1];
+    }
+    return found;
+}
+
+static inline uint32_t hwt_train_bits(uint64_t point, int32_t line, int32_t train, float chance)
+{
+    uint32_t bits = 0;
+    for (int32_t t = 0; t < train; t++) {
+        const uint64_t words = hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)(line * train + t), 0);
+        bits |= (uint32_t)(hwt_unit_float((uint32_t)words) < chance) << t;
+    }
+    return bits;
+}
+
+static inline int32_t hwt_popcount(uint32_t bits)
+{
+#ifdef __GNUC__
+    return __builtin_popcount(bits);
+#else
+    int32_t count = 0;
+    for (; bits != 0; bits &= bits - 1)
+        count++;
+    return count;
+#endif
+}
+
+/* Trains of random bits on every line; a weight gets a pulse for each slot in which both of its lines send. */
+static inline int32_t hwt_stochastic_pulse(hwt_array *a, int32_t out, int32_t in_, int32_t offset, double scale,
+                                           double dw, uint64_t column, uint64_t rows, uint64_t scatter,
+                                           const float *x, const float *d, int32_t *touched, int32_t *live,
+                                           uint32_t *bits)
+{
+    float x_most = 0.0f, d_most = 0.0f;
+    int32_t found = 0, lines = 0;
+    for (int32_t i = 0; i < in_; i++)
+        x_most = fabsf(x[i]) > x_most ? fabsf(x[i]) : x_most;
+    for (int32_t o = 0; o < out; o++)
+        d_most = fabsf(d[o]) > d_most ? fabsf(d[o]) : d_most;
+    const double k = fabs(scale) * (double)x_most * (double)d_most / dw;
+    if (k == 0.0)
+        return 0;
+    const int32_t train = k < HWT_BL_MAX ? (int32_t)ceil(k) : HWT_BL_MAX;
+    const double amplitude = sqrt(fabs(scale) / (dw * train));
+    const double balance = sqrt((double)x_most / ((double)d_most * (k > HWT_BL_MAX ? HWT_BL_MAX / k : 1.0)));
+    for (int32_t i = 0; i < in_; i++) { /* a line that stands at 0 never sends: it is left out */
+        const uint32_t sent = x[i] == 0.0f ? 0 : hwt_train_bits(column, i, train, fabsf(x[i]) * (float)(amplitude / balance));
+        if (sent != 0) {
+            live[lines] = i;
+            bits[lines++] = sent;
+        }
+    }
+    for (int32_t o = 0; o < out; o++) {
+        const uint32_t sent = d[o] == 0.0f ? 0 : hwt_train_bits(rows, o, train, fabsf(d[o]) * (float)(amplitude * balance));
+        if (sent == 0)
+            continue;
+        for (int32_t l = 0; l < lines; l++) {
+            const int32_t count = hwt_popcount(sent & bits[l]);
+            if (count == 0)
+                continue;
+            const int32_t w = offset + o * in_ + live[l];
+            const int rises = (d[o] > 0.0f) == (x[live[l]] > 0.0f) ? scale > 0.0 : scale < 0.0;
+            hwt_weight_pulse(a, w, rises ? count : -count, scatter);
+            hwt_set_unit(a, w);
+            touched[found++] = w;
+        }
+    }
+    a->counts[HWT_SLOTS] += 2 * train;
+    a->counts[HWT_RANDOMS] += (int64_t)train * (in_ + out);
+    return found;
+}
+
+/* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
+ * refresh that the policy asks for.
+ * g, wear (cells), unit (weights), turn (turns), updates (1), counts (6), rows (7, columns),
+ * edges_up (ups), edges_down (downs), touched (weights), live, words (in_), drive (in_),
+ * x (pairs, groups, in_), d (pairs, groups, out) */
+static inline void hwt_xbar_write(int32_t cells, int32_t weights, int32_t turns, int32_t columns, int32_t ups,
+                                  int32_t downs, int32_t in_, int32_t pairs, int32_t groups, int32_t out,
+                                  double scale, double dw, int32_t update, int32_t cell, int32_t law,
+                                  int32_t kind, int32_t refresh, int64_t refresh_every, float rel_range,
+                                  float rel_step, uint32_t update0, uint32_t update1, uint32_t pulse0,
+                                  uint32_t pulse1, uint32_t step, float *g, int32_t *wear, float *unit,
+                                  uint8_t *turn, int64_t *updates, int64_t *counts, const float *rows,
+                                  const float *edges_up, const float *edges_down, int32_t *touched,
+                                  int32_t *live, float *drive, int32_t *words, const float *x, const float *d)
+{
+    hwt_array a = {cells, weights, columns, ups, downs, law, cell, kind, rel_range, rel_step, g, unit, wear,
+                   turn, counts, rows, {edges_up, edges_down}, pulse0, pulse1, step, 0, 0};
+    (void)turns;
+    for (int32_t n = 0; n < pairs * groups; n++) {
+        const int32_t group = n % groups, offset = group * out * in_;
+        const float *input = x + (ptrdiff_t)n * in_, *error = d + (ptrdiff_t)n * out;
+        const uint64_t draw = hwt_point(update0, update1, step, (uint32_t)n, 0);
+        const uint64_t scatter = hwt_point(pulse0, pulse1, step, (uint32_t)n, 0);
+        int32_t found;
+        if (update == HWT_SIGN_PULSE)
+            found = hwt_sign_pulse(&a, out, in_, offset, (float)(scale / dw), draw, scatter, input, error, touched,
+                                   live, drive, (uint32_t *)words);
+        else
+            found = hwt_stochastic_pulse(&a, out, in_, offset, scale, dw, draw,
+                                         hwt_point(update0, update1, step, (uint32_t)n, 1), scatter, input, error,
+                                         touched, live, (uint32_t *)words);
+        if (cell != HWT_UNIDIRECTIONAL_LTP && cell != HWT_UNIDIRECTIONAL_LTD)
+            continue;
+        *updates += 1;
+        const uint64_t again = hwt_point(pulse0, pulse1, step, (uint32_t)n, 1);
+        const int due = *updates % refresh_every == 0;
+        if (refresh == HWT_THRESHOLD) {
+            for (int32_t t = 0; t < found; t++)
+                if (hwt_worn(&a, touched[t]))
+                    hwt_rewrite(&a, touched[t], again);
+        } else if (due && refresh != HWT_NONE) {
+            for (int32_t w = 0; w < weights; w++)
+                if (refresh == HWT_FULL_INIT || hwt_worn(&a, w))
+                    hwt_rewrite(&a, w, again);
+        }
+    }
+}
+
+#endif
