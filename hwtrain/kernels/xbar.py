@@ -29,7 +29,7 @@ KNOWN = {
 
 @kernel(
     port="write",
-    writes=("g", "wear", "unit", "turn", "updates", "counts", "touched", "live", "drive", "words"),
+    writes=("g", "wear", "unit", "turn", "updates", "counts", "touched", "amount", "live", "drive", "words"),
 )
 def write(
     g: Float[Tensor, "cells"],
@@ -42,6 +42,7 @@ def write(
     edges_up: Float[Tensor, "ups"],
     edges_down: Float[Tensor, "downs"],
     touched: Int[Tensor, "weights"],
+    amount: Int[Tensor, "weights"],
     live: Int[Tensor, "in_"],
     drive: Float[Tensor, "in_"],
     words: Int[Tensor, "in_"],

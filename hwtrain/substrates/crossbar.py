@@ -237,6 +237,7 @@ class _ForC:
             "edges_up": cells.edges("up"),
             "edges_down": cells.edges("down"),
             "touched": zeros(array.cell.weights, torch.int32),
+            "amount": zeros(array.cell.weights, torch.int32),
             "live": zeros(in_, torch.int32),
             "drive": zeros(in_, torch.float32),
             "words": zeros(in_, torch.int32),

@@ -44,11 +44,26 @@ static inline uint64_t hwt_point(uint32_t key0, uint32_t key1, uint32_t step, ui
     return hwt_threefry(key0, key1, step, sample << 8 | pass);
 }
 
-/* A standard normal by Box and Muller. */
+/* cos(2 pi u) for u in [0, 1), from the quarter of the circle next to 0 by Taylor's series. */
+static inline float hwt_cos_turn(float u)
+{
+    const float half = u > 0.5f ? 1.0f - u : u, quarter = half > 0.25f ? 0.5f - half : half;
+    const float t = 6.28318530717958648f * quarter, square = t * t;
+    float p = (float)(1.0 / 479001600.0);
+    p = p * square + (float)(-1.0 / 3628800.0);
+    p = p * square + (float)(1.0 / 40320.0);
+    p = p * square + (float)(-1.0 / 720.0);
+    p = p * square + (float)(1.0 / 24.0);
+    p = p * square - 0.5f;
+    p = p * square + 1.0f;
+    return half > 0.25f ? -p : p;
+}
+
+/* A standard normal by Box and Muller; without calls, so that loops of it become vectors. */
 static inline float hwt_normal(uint64_t words)
 {
-    const float radius = sqrtf(-2.0f * logf(hwt_unit_float((uint32_t)words) + 0x1p-24f));
-    return radius * cosf((float)(2.0 * 3.14159265358979323846) * hwt_unit_float((uint32_t)(words >> 32)));
+    const float radius = sqrtf(-2.0f * hwt_log(hwt_unit_float((uint32_t)words) + 0x1p-24f));
+    return radius * hwt_cos_turn(hwt_unit_float((uint32_t)(words >> 32)));
 }
 
 static inline float hwt_row(const hwt_array *a, int32_t row, int32_t cell)
@@ -56,8 +71,8 @@ static inline float hwt_row(const hwt_array *a, int32_t row, int32_t cell)
     return a->rows[(ptrdiff_t)row * a->columns + (a->columns == 1 ? 0 : cell)];
 }
 
-/* n pulses on one conductance; n > 0 is LTP, n < 0 LTD. */
-static inline void hwt_pulse(hwt_array *a, int32_t cell, int32_t n, uint64_t point)
+/* n pulses on one conductance; n > 0 is LTP, n < 0 LTD. noise: a standard normal. */
+static inline void hwt_pulse(hwt_array *a, int32_t cell, int32_t n, float noise)
 {
     const int rising = n > 0;
     const int32_t count = rising ? n : -n;
@@ -99,11 +114,7 @@ static inline void hwt_pulse(hwt_array *a, int32_t cell, int32_t n, uint64_t poi
             variance += (sigma * middle) * (sigma * middle) * expm1f(all > 60.0f ? 60.0f : all) / expm1f(each);
         }
     }
-    after = mean;
-    if (a->rel_range > 0.0f || a->rel_step > 0.0f) {
-        const float noise = hwt_normal(hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)cell, 0));
-        after += sqrtf(variance > 0.0f ? variance : 0.0f) * noise;
-    }
+    after = mean + sqrtf(variance > 0.0f ? variance : 0.0f) * noise;
     g = rising ? low + after * width : high - after * width;
     if (hwt_row(a, HWT_STUCK, cell) != 0.0f) {
         g = before;
@@ -116,38 +127,65 @@ static inline void hwt_pulse(hwt_array *a, int32_t cell, int32_t n, uint64_t poi
     a->counts[HWT_CLIPPED] += clipped ? count : 0;
 }
 
-/* n pulses on one weight, to the conductances that its cell sends them to. */
-static inline void hwt_weight_pulse(hwt_array *a, int32_t w, int32_t n, uint64_t point)
+/* The conductances that n pulses on one weight go to, and their pulses; returns how many, one or two. */
+static inline int32_t hwt_spread(hwt_array *a, int32_t w, int32_t n, int32_t *cell, int32_t *pulses)
 {
     const int32_t count = n < 0 ? -n : n, sign = n < 0 ? -1 : 1;
+    cell[0] = w;
+    pulses[0] = n;
     switch (a->cell) {
     case HWT_SINGLE:
-        hwt_pulse(a, w, n, point);
-        break;
+        return 1;
     case HWT_BIDIRECTIONAL_PAIR:
-        hwt_pulse(a, w, n, point);
-        hwt_pulse(a, w + a->weights, -n, point);
-        break;
+        cell[1] = w + a->weights;
+        pulses[1] = -n;
+        return 2;
     case HWT_ALTERNATING_PAIR: { /* the side whose turn it is takes the larger half */
         const int32_t turn = a->turn[w], larger = (count + 1) / 2 * sign, smaller = count / 2 * sign;
         a->turn[w] = (uint8_t)(turn ^ (count & 1));
-        hwt_pulse(a, w + turn * a->weights, turn ? -larger : larger, point);
-        if (smaller != 0)
-            hwt_pulse(a, w + (1 - turn) * a->weights, turn ? smaller : -smaller, point);
-        break;
+        cell[0] = w + turn * a->weights;
+        cell[1] = w + (1 - turn) * a->weights;
+        pulses[0] = turn ? -larger : larger;
+        pulses[1] = turn ? smaller : -smaller;
+        return smaller != 0 ? 2 : 1;
     }
     case HWT_UNIDIRECTIONAL_LTP:
-        hwt_pulse(a, n < 0 ? w + a->weights : w, count, point);
-        break;
+        cell[0] = n < 0 ? w + a->weights : w;
+        pulses[0] = count;
+        return 1;
     default:
-        hwt_pulse(a, n > 0 ? w + a->weights : w, -count, point);
-        break;
+        cell[0] = n > 0 ? w + a->weights : w;
+        pulses[0] = -count;
+        return 1;
     }
 }
 
 static inline void hwt_set_unit(hwt_array *a, int32_t w)
 {
     a->unit[w] = a->cell == HWT_SINGLE ? 2.0f * a->g[w] - 1.0f : a->g[w] - a->g[w + a->weights];
+}
+
+/* Land n[i] pulses on weight w[i], each weight once. In portions: the noise of a portion is drawn at once. */
+static inline void hwt_land(hwt_array *a, int32_t found, const int32_t *w, const int32_t *n, uint64_t point)
+{
+    enum { PORTION = 128 };
+    const uint32_t k0 = (uint32_t)point, k1 = (uint32_t)(point >> 32);
+    const int noisy = a->rel_range > 0.0f || a->rel_step > 0.0f;
+    int32_t cell[2 * PORTION], pulses[2 * PORTION];
+    float noise[2 * PORTION] = {0.0f};
+    for (int32_t first = 0; first < found; first += PORTION) {
+        const int32_t last = first + PORTION < found ? first + PORTION : found;
+        int32_t cells = 0;
+        for (int32_t i = first; i < last; i++)
+            cells += hwt_spread(a, w[i], n[i], cell + cells, pulses + cells);
+        if (noisy)
+            for (int32_t c = 0; c < cells; c++)
+                noise[c] = hwt_normal(hwt_threefry(k0, k1, (uint32_t)cell[c], 0));
+        for (int32_t c = 0; c < cells; c++)
+            hwt_pulse(a, cell[c], pulses[c], noise[c]);
+        for (int32_t i = first; i < last; i++)
+            hwt_set_unit(a, w[i]);
+    }
 }
 
 /* Pulses of a typical device that come nearest to a travel: how many edges lie below it. */
@@ -194,18 +232,18 @@ static inline void hwt_rewrite(hwt_array *a, int32_t w, uint64_t point)
     const int64_t before = a->counts[HWT_UP] + a->counts[HWT_DOWN];
     hwt_reset(a, w, way == HWT_UP);
     hwt_reset(a, w + a->weights, way == HWT_UP);
-    const int32_t n = hwt_pulses_to(a, fabsf(weight), way);
-    if (n != 0 && weight != 0.0f)
-        hwt_weight_pulse(a, w, weight < 0.0f ? -n : n, point);
+    const int32_t count = hwt_pulses_to(a, fabsf(weight), way), n = weight < 0.0f ? -count : count;
+    if (count != 0 && weight != 0.0f)
+        hwt_land(a, 1, &w, &n, point);
     hwt_set_unit(a, w);
     a->counts[HWT_SLOTS] += a->counts[HWT_UP] + a->counts[HWT_DOWN] - before;
 }
 
-/* At most one pulse a weight: P = min(1, |scale d x / step|). Drawn for crossings of live lines alone, and
- * landed row by row. touched (out * in_) gets the weights that were pulsed; returns how many. */
+/* At most one pulse a weight: P = min(1, |scale d x / step|). Drawn for crossings of live lines alone.
+ * touched, amount (out * in_) get the weights and their pulses; returns how many. */
 static inline int32_t hwt_sign_pulse(hwt_array *a, int32_t out, int32_t in_, int32_t offset, float chance,
-                                     uint64_t draw, uint64_t scatter, const float *x, const float *d,
-                                     int32_t *touched, int32_t *live, float *drive, uint32_t *words)
+                                     uint64_t draw, const float *x, const float *d, int32_t *touched,
+                                     int32_t *amount, int32_t *live, float *drive, uint32_t *words)
 {
     const uint32_t k0 = (uint32_t)draw, k1 = (uint32_t)(draw >> 32);
     int32_t lines = 0, found = 0;
@@ -227,11 +265,9 @@ static inline int32_t hwt_sign_pulse(hwt_array *a, int32_t out, int32_t in_, int
             const float wanted = row * drive[l];
             if (hwt_unit_float(words[l]) >= fabsf(wanted))
                 continue;
-            const int32_t w = offset + o * in_ + live[l];
             used[wanted > 0.0f] = 1;
-            hwt_weight_pulse(a, w, wanted > 0.0f ? 1 : -1, scatter);
-            hwt_set_unit(a, w);
-            touched[found++] = w;
+            touched[found] = offset + o * in_ + live[l];
+            amount[found++] = wanted > 0.0f ? 1 : -1;
         }
         a->counts[HWT_SLOTS] += used[0] + used[1];
     }
@@ -262,9 +298,9 @@ static inline int32_t hwt_popcount(uint32_t bits)
 
 /* Trains of random bits on every line; a weight gets a pulse for each slot in which both of its lines send. */
 static inline int32_t hwt_stochastic_pulse(hwt_array *a, int32_t out, int32_t in_, int32_t offset, double scale,
-                                           double dw, uint64_t column, uint64_t rows, uint64_t scatter,
-                                           const float *x, const float *d, int32_t *touched, int32_t *live,
-                                           uint32_t *bits)
+                                           double dw, uint64_t column, uint64_t rows, const float *x,
+                                           const float *d, int32_t *touched, int32_t *amount,
+                                           int32_t *live, uint32_t *bits)
 {
     float x_most = 0.0f, d_most = 0.0f;
     int32_t found = 0, lines = 0;
@@ -293,11 +329,9 @@ static inline int32_t hwt_stochastic_pulse(hwt_array *a, int32_t out, int32_t in
             const int32_t count = hwt_popcount(sent & bits[l]);
             if (count == 0)
                 continue;
-            const int32_t w = offset + o * in_ + live[l];
             const int rises = (d[o] > 0.0f) == (x[live[l]] > 0.0f) ? scale > 0.0 : scale < 0.0;
-            hwt_weight_pulse(a, w, rises ? count : -count, scatter);
-            hwt_set_unit(a, w);
-            touched[found++] = w;
+            touched[found] = offset + o * in_ + live[l];
+            amount[found++] = rises ? count : -count;
         }
     }
     a->counts[HWT_SLOTS] += 2 * train;
@@ -308,7 +342,7 @@ static inline int32_t hwt_stochastic_pulse(hwt_array *a, int32_t out, int32_t in
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
  * refresh that the policy asks for.
  * g, wear (cells), unit (weights), turn (turns), updates (1), counts (6), rows (7, columns),
- * edges_up (ups), edges_down (downs), touched (weights), live, words (in_), drive (in_),
+ * edges_up (ups), edges_down (downs), touched, amount (weights), live, words (in_), drive (in_),
  * x (pairs, groups, in_), d (pairs, groups, out) */
 static inline void hwt_xbar_write(int32_t cells, int32_t weights, int32_t turns, int32_t columns, int32_t ups,
                                   int32_t downs, int32_t in_, int32_t pairs, int32_t groups, int32_t out,
@@ -318,7 +352,7 @@ static inline void hwt_xbar_write(int32_t cells, int32_t weights, int32_t turns,
                                   uint32_t pulse1, uint32_t step, float *g, int32_t *wear, float *unit,
                                   uint8_t *turn, int64_t *updates, int64_t *counts, const float *rows,
                                   const float *edges_up, const float *edges_down, int32_t *touched,
-                                  int32_t *live, float *drive, int32_t *words, const float *x, const float *d)
+                                  int32_t *amount, int32_t *live, float *drive, int32_t *words, const float *x, const float *d)
 {
     hwt_array a = {cells, weights, columns, ups, downs, law, cell, kind, rel_range, rel_step, g, unit, wear,
                    turn, counts, rows, {edges_up, edges_down}, pulse0, pulse1, step, 0, 0};
@@ -330,12 +364,13 @@ static inline void hwt_xbar_write(int32_t cells, int32_t weights, int32_t turns,
         const uint64_t scatter = hwt_point(pulse0, pulse1, step, (uint32_t)n, 0);
         int32_t found;
         if (update == HWT_SIGN_PULSE)
-            found = hwt_sign_pulse(&a, out, in_, offset, (float)(scale / dw), draw, scatter, input, error, touched,
+            found = hwt_sign_pulse(&a, out, in_, offset, (float)(scale / dw), draw, input, error, touched, amount,
                                    live, drive, (uint32_t *)words);
         else
             found = hwt_stochastic_pulse(&a, out, in_, offset, scale, dw, draw,
-                                         hwt_point(update0, update1, step, (uint32_t)n, 1), scatter, input, error,
-                                         touched, live, (uint32_t *)words);
+                                         hwt_point(update0, update1, step, (uint32_t)n, 1), input, error, touched,
+                                         amount, live, (uint32_t *)words);
+        hwt_land(&a, found, touched, amount, scatter);
         if (cell != HWT_UNIDIRECTIONAL_LTP && cell != HWT_UNIDIRECTIONAL_LTD)
             continue;
         *updates += 1;
