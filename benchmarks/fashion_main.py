@@ -14,17 +14,17 @@ from _study import Figures, by_seed, difference, resumed
 from hwtrain.analysis.estimate import estimate
 
 DEVICE = "taox-tio2"
-COMMON = {"data": "fashion-mnist", "net": "784-128-10"}
-RATES = [{"lr": 0.001}, {"lr": 0.003}, {"lr": 0.01}]
+COMMON = {"data": "fashion-mnist", "net": "784-128-10", "engine": "native"}
+RATES = [{"lr": 0.001}, {"lr": 0.003}, {"lr": 0.01}, {"lr": 0.03}]
 METHODS = {
     "software": {"device": "float32", "rule": "backprop"},
     "shallow": {"device": "float32", "rule": "shallow"},
     "device": {"device": DEVICE, "rule": "backprop", "update": "sign-pulse"},
 }
-GRIDS = {"device": [rate | {"weight_range": r} for r in (4.0, 6.0) for rate in RATES]}
+GRIDS = {"device": [rate | {"weight_range": r} for r in (3.0, 4.0, 6.0) for rate in RATES]}
 """What a method is tuned over, where it is not the rate alone: only a device has a range of weights."""
-EPOCHS = 4
-SEEDS = 3
+EPOCHS = 5
+SEEDS = 5
 
 
 def main() -> int:
