@@ -1,0 +1,113 @@
+"""The pulsed update in C against the same update in Python: equal integers, conductances to float32."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hwtrain.arith.threefry import Streams
+from hwtrain.cards import SynapseCard, card
+from hwtrain.errors import IncompatibleRule
+from hwtrain.kernels.xbar import KNOWN
+from hwtrain.layers.conv2d import Conv2d
+from hwtrain.layers.dense import Dense
+from hwtrain.layers.flatten import Flatten
+from hwtrain.layers.tanh import Tanh
+from hwtrain.ledger import Ledger
+from hwtrain.net import Net, mlp
+from hwtrain.rules.backprop import Backprop
+from hwtrain.substrates.base import Options, Trial, substrate_of
+from hwtrain.substrates.crossbar import CrossbarArray
+from hwtrain.training.engine import engine_of
+from tests.helpers import synapse_card
+
+STEPS = 40
+ALL = list(itertools.product(KNOWN["update"], KNOWN["cell"]))
+ROUGH = {
+    "variation": {"c2c_rel_range": 0.02, "step_dtod": 0.3, "bias_dtod": 0.2, "c2c_rel_step": 0.3},
+    "range": {"g_min_dtod": 0.05, "g_max_dtod": 0.1},
+    "faults": {"stuck_on": 0.02, "stuck_off": 0.02, "stuck_random": 0.02},
+}
+SOFT = {"law": "affine", "step_up": 0.02, "step_down": 0.03, "curvature_up": 1.0, "curvature_down": 0.9}
+LABELS = {"law": "affine", "levels_up": 60, "levels_down": 40, "label_up": 2.4, "label_down": -4.9}
+STRAIGHT = {"law": "linear", "levels_up": 50, "levels_down": 30}
+
+
+def cnn() -> Net:
+    return Net(
+        {"c1": Conv2d(2, 4, 3, padding=1, groups=2), "a1": Tanh(), "f": Flatten(), "fc": Dense(100, 4)}
+    )
+
+
+def trained(
+    engine: str, device: SynapseCard, options: Options, net: Net, shape: tuple[int, ...], batch: int
+) -> Any:
+    """A net after STEPS steps on the same samples, and its ledger."""
+    ledger, placed = Ledger(), net.copy()
+    substrate = substrate_of(device, options)
+    placed.place(Trial(Streams(3), ledger), lambda _: substrate, substrate_of(card("float32"), options))
+    bound = Backprop().bind(placed)
+    rng = np.random.default_rng(0)
+    x = rng.random((STEPS * batch + 1, *shape)) * (rng.random((STEPS * batch + 1, *shape)) > 0.4)
+    labels = torch.from_numpy(rng.integers(0, 4, STEPS * batch + 1))
+    engine_of(engine, bound, ledger, batch, shape).run(torch.from_numpy(x).float(), labels, 0, 0.1)
+    return placed, ledger
+
+
+def assert_same(
+    device: SynapseCard, options: Options, net: Net, shape: tuple[int, ...], batch: int = 1
+) -> None:
+    ours, counted = trained("native", device, options, net, shape, batch)
+    theirs, expected = trained("torch", device, options, net, shape, batch)
+    assert counted.rows() == expected.rows()
+    moved = 0
+    for (path, array), (_, other) in zip(ours.arrays(), theirs.arrays(), strict=True):
+        if isinstance(array, CrossbarArray):
+            assert torch.equal(array.cells.wear, other.cells.wear), path
+            torch.testing.assert_close(array.cells.g, other.cells.g, atol=STEPS * 1e-7, rtol=0)
+            torch.testing.assert_close(array.peek(), other.peek(), atol=STEPS * 1e-6, rtol=0)
+            moved += int((array.cells.wear > 0).sum())
+    assert moved > 100
+
+
+@pytest.mark.parametrize(("update", "cell"), ALL)
+@pytest.mark.parametrize("response", [SOFT, LABELS, STRAIGHT], ids=["soft", "labels", "straight"])
+def test_a_rough_device_takes_the_same_pulses(response: dict[str, Any], update: str, cell: str) -> None:
+    device = synapse_card(response, **ROUGH)
+    assert_same(device, Options(update, cell), mlp("20-12-4", "tanh"), (20,))
+
+
+@pytest.mark.parametrize("kind", ["add", "mult"])
+@pytest.mark.parametrize("update", KNOWN["update"])
+def test_scatter_of_either_kind_is_the_same(update: str, kind: str) -> None:
+    rough = ROUGH | {"variation": {"c2c_rel_step": 0.5, "c2c_kind": kind, "step_dist": "lognormal"}}
+    device = synapse_card(SOFT, **rough)
+    assert_same(device, Options(update, "bidirectional-pair"), mlp("20-12-4", "tanh"), (20,))
+
+
+@pytest.mark.parametrize("refresh", ["threshold", "periodic", "full-init", "none"])
+@pytest.mark.parametrize("cell", ["unidirectional-ltp", "unidirectional-ltd"])
+def test_pairs_are_refreshed_alike(cell: str, refresh: str) -> None:
+    device = synapse_card(LABELS | {"levels_up": 8, "levels_down": 8}, **ROUGH)
+    options = Options("sign-pulse", cell, refresh, 7)
+    assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
+    _, ledger = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1)
+    assert (ledger.of("train", "fc2.weight", "write")["resets"] > 0) == (refresh != "none")
+
+
+@pytest.mark.parametrize("update", KNOWN["update"])
+def test_a_convolution_with_groups_and_a_batch_writes_its_pairs_in_order(update: str) -> None:
+    assert_same(synapse_card(SOFT, **ROUGH), Options(update, "single"), cnn(), (2, 5, 5), batch=3)
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [({"read": {"noise_rel": 0.1}}, "read noise"), ({"read": {"adc_bits": 6}}, "converters")],
+)
+def test_what_has_no_kernel_is_refused_by_layer(tables: dict[str, Any], said: str) -> None:
+    with pytest.raises(IncompatibleRule, match=f"layer fc1.weight: .*{said}.*--engine torch"):
+        trained("native", synapse_card(SOFT, **tables), Options(), mlp("20-12-4", "tanh"), (20,), 1)
