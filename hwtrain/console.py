@@ -271,7 +271,8 @@ def print_prediction(run: Path, engine: str) -> None:
     if found.recorded is None:
         print("  the run has finished no epoch and recorded no accuracy")
     else:
-        print(f"  the run recorded {found.recorded:.2%} on all of them after epoch {found.epoch}")
+        since = f", and has trained on {found.since:,} samples since" if found.since else ""
+        print(f"  the run recorded {found.recorded:.2%} on all of them after epoch {found.epoch}{since}")
 
 
 def print_check(run: Path, steps: int, *, as_json: bool) -> bool:

@@ -45,7 +45,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What ``predict`` came to; ``recorded`` is the run's own accuracy after its epoch ``epoch``."""
+    """What ``predict`` came to; ``recorded`` is the run's own accuracy after its epoch ``epoch``.
+
+    ``since``: samples that a stopped trial has trained on after that epoch.
+    """
 
     trial: str
     engine: str
@@ -56,6 +59,7 @@ class Prediction:
     samples_per_s: float
     recorded: float | None
     epoch: int
+    since: int
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,18 @@ def predict(run: Path, engine: str = "native") -> Prediction:
     speed = runs * n / (time.perf_counter() - began)
     hits = memory["z"].reshape(n, -1).argmax(1) == data.eval_y[:n]
     rows = trial.position.rows
-    recorded = rows[-1]["accuracy"] if rows else None
-    name, accuracy = trial.spec.name, float(hits.mean())
-    return Prediction(name, engine, data.eval_name, n, of, accuracy, speed, recorded, len(rows))
+    return Prediction(
+        trial=trial.spec.name,
+        engine=engine,
+        eval_name=data.eval_name,
+        samples=n,
+        of=of,
+        accuracy=float(hits.mean()),
+        samples_per_s=speed,
+        recorded=rows[-1]["accuracy"] if rows else None,
+        epoch=len(rows),
+        since=trial.position.samples,
+    )
 
 
 def check(run: Path, steps: int = 20) -> Check:
@@ -151,9 +164,10 @@ def check(run: Path, steps: int = 20) -> Check:
 
 
 def differences(these: NDArray[Any], those: NDArray[Any]) -> int:
-    """How many values differ in any bit: a zero has a sign, and NaN may be NaN."""
-    kind = f"u{these.itemsize}"
-    return int((these.view(kind) != those.view(kind)).sum())
+    """How many values differ in any bit; NaN is NaN, for no standard says which bits it has."""
+    bits = f"u{these.itemsize}"
+    apart: NDArray[np.bool_] = these.view(bits) != those.view(bits)
+    return int((apart & ((these == these) | (those == those))).sum())
 
 
 def _codes(trial: Rebuilt, x: NDArray[np.float32]) -> NDArray[Any]:
