@@ -199,9 +199,21 @@ def test_rebuilding_is_the_same_twice_and_writes_nothing(runs: Path, command: Co
     assert listing(runs) == before
 
 
+def test_a_synapse_card_has_a_program_that_only_c_can_train(runs: Path, command: Command) -> None:
+    assert command("show", runs / "taox-tio2")[0] == 0
+    code, out, _ = command("run", runs / "taox-tio2")
+    assert code == 0
+    found, recorded = re.findall(r"([\d.]+)%", out)
+    assert found == recorded
+    refused(command("check", runs / "taox-tio2"), "runs in C alone")
+
+
 @pytest.mark.parametrize("verb", ["show", "run", "check"])
-def test_a_device_without_kernels_is_refused(runs: Path, command: Command, verb: str) -> None:
-    refused(command(verb, runs / "taox-tio2"), "layer fc1.weight", "no kernels in C")
+def test_what_has_no_kernels_is_refused(tmp_path: Path, command: Command, verb: str) -> None:
+    small = str(write_csv(tmp_path / "small.csv", 60))
+    config = make_config(data=small, net="4-3-3", device="float32", momentum=0.5, epochs=1, seeds=1)
+    loop.run(config, out=tmp_path / "run", controls=False)
+    refused(command(verb, tmp_path / "run"), "layer fc1.weight", "momentum", "have no kernels")
 
 
 def test_a_missing_compiler_is_told(runs: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def test_the_c_of_the_kernel_is_its_python() -> None:
     call = (
         f"void leaky(int32_t n, float slope, const float *x, float *y) {{ {kernel.c_name}(n, slope, x, y); }}"
     )
-    library = build(f'#include "hwt.h"\n{c}\n{call}\n', shipped("fpga") / "include")
+    library = build(f'#include "hwt.h"\n{c}\n{call}\n', (shipped("fpga") / "include",))
     x = np.random.default_rng(1).normal(size=1000).astype(np.float32)
     y = np.zeros_like(x)
     at = (ctypes.c_void_p(values.ctypes.data) for values in (x, y))
