@@ -104,6 +104,16 @@ def parser() -> Parser:
     _verb(rules, "list", _rules_list, "every rule in a line")
     _verb(rules, "matrix", _rules_matrix, "which rule runs on which device, from their ports")
 
+    program = _verb(verbs, "program", None, "the program of a trial: its step as kernels, and in C")
+    programs = program.add_subparsers(required=True, metavar="VERB")
+    one = _program_verb(programs, "show", _program_show, "buffers, kernels and what they cost")
+    _flag(one, "--json", action="store_true", help="the listing, as program.json has it")
+    one = _program_verb(programs, "run", _program_run, "predict what the run was evaluated on, in C")
+    _flag(one, "--engine", default="native", help="native, or reference: the slow interpreter (native)")
+    one = _program_verb(programs, "check", _program_check, "train in C and in the interpreter, bit for bit")
+    _flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
+    _flag(one, "--json", action="store_true", help="one JSON object")
+
     one = _verb(verbs, "report", _report, "write the report of a run anew")
     one.add_argument("run", type=Path, help="run folder")
     _verb(verbs, "doctor", _doctor, "what this machine offers")
@@ -114,6 +124,12 @@ def _verb(verbs: Any, name: str, command: Callable[..., int] | None, text: str) 
     made: Parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     if command is not None:
         made.set_defaults(command=command, flags=["--help"])
+    return made
+
+
+def _program_verb(verbs: Any, name: str, command: Callable[..., int], text: str) -> Parser:
+    made = _verb(verbs, name, command, text)
+    made.add_argument("run", type=Path, metavar="RUN", help="run folder (its main trial), or RUN/trials/NAME")
     return made
 
 
@@ -222,6 +238,26 @@ def _rules_matrix(found: argparse.Namespace) -> int:
 
     print_matrix()
     return 0
+
+
+def _program_show(found: argparse.Namespace) -> int:
+    from hwtrain.console import print_program
+
+    print_program(found.run, as_json=found.json)
+    return 0
+
+
+def _program_run(found: argparse.Namespace) -> int:
+    from hwtrain.console import print_prediction
+
+    print_prediction(found.run, found.engine)
+    return 0
+
+
+def _program_check(found: argparse.Namespace) -> int:
+    from hwtrain.console import print_check
+
+    return 0 if print_check(found.run, found.steps, as_json=found.json) else 1
 
 
 def _report(found: argparse.Namespace) -> int:

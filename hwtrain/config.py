@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
-from hwtrain.errors import ConfigError
+from hwtrain.errors import ConfigError, RunError
 from hwtrain.registry import names, unknown
 from hwtrain.strict_toml import Strict, read_toml, validate
 
@@ -150,6 +150,23 @@ def read_config(path: Path, **override: Any) -> TrainConfig:
     """The settings in a TOML file, those given by name taking precedence."""
     values, text = read_toml(path, ConfigError)
     return validate(TrainConfig, values | override, where=str(path), text=text, error=ConfigError)
+
+
+def read_run_config(run: Path) -> TrainConfig:
+    """The settings of a run folder, as they were given; RunError for a folder that is none."""
+    try:
+        if not run.is_dir():
+            raise RunError(f"{run}: no such run folder: name the one that hwtrain train --out made")
+        if not (run / "config.toml").is_file():
+            raise RunError(
+                f"{run}: config.toml is missing, so this is no run folder: "
+                "name the one that hwtrain train --out made"
+            )
+        return read_config(run / "config.toml")
+    except OSError as problem:
+        raise RunError(f"{run}: {problem.strerror or problem}: check the path") from None
+    except ConfigError as problem:
+        raise RunError(f"{problem}: correct it, or train anew") from None
 
 
 def make_config(**values: Any) -> TrainConfig:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hwtrain.cards import Card, SynapseCard, card
-from hwtrain.config import TrainConfig, device_map, device_of, read_config, with_run_cards
-from hwtrain.errors import ConfigError, RunError
+from hwtrain.config import TrainConfig, device_map, device_of, read_run_config, with_run_cards
+from hwtrain.errors import RunError
 
 Role = Literal["device", "baseline", "shallow"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -124,22 +124,12 @@ class RunFolder:
 
 def read_run(path: Path) -> RunFolder:
     """Everything that the report shows; RunError for a folder that is missing, unfinished, damaged."""
-    if not path.is_dir():
-        raise RunError(f"{path}: no such run folder: name the one that hwtrain train --out made")
-    if not (path / "config.toml").is_file():
-        raise RunError(
-            f"{path}: config.toml is missing, so this is no run folder: "
-            "name the one that hwtrain train --out made"
-        )
+    config = read_run_config(path)
     if not (path / "result.json").is_file():
         raise RunError(
             f"{path}: result.json is missing, the run is not finished: "
             f"go on with: hwtrain train --resume {path}"
         )
-    try:
-        config = read_config(path / "config.toml")
-    except ConfigError as problem:
-        raise RunError(f"{problem}: correct it, or train anew") from None
     environment = _json(path / "env.json")
     if not isinstance(environment, dict):
         raise _damaged(path / "env.json", "not a table")

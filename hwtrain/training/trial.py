@@ -156,7 +156,7 @@ class Runner:
         raised once the checkpoint stands.
         """
         if folder is not None and (folder / FILE).exists():
-            self._restore(*load_checkpoint(folder, fingerprint))
+            self.restore(folder, fingerprint)
         position = self.position
         while not position.done:
             for chunk in self._chunks():
@@ -176,8 +176,7 @@ class Runner:
     def _chunks(self) -> Iterator[Tensor]:
         """What is left of this epoch's order, which is a function of seed and epoch alone."""
         n, size = len(self.data.train_y), self.engine.chunk * self.config.batch
-        stream = Streams(self.spec.seed).stream(Purpose.SHUFFLE)
-        order = torch.from_numpy(stream.at(self.position.epoch).permutation(n))
+        order = torch.from_numpy(order_of(self.spec.seed, self.position.epoch, n))
         for start in range(self.position.samples, n, size):
             yield order[start : start + size].to(self.train[1].device)
 
@@ -224,13 +223,20 @@ class Runner:
         write_file(folder / "metrics.jsonl", rows)
         save_checkpoint(folder, self._tensors(), asdict(position), fingerprint)
 
-    def _restore(self, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
+    def restore(self, folder: Path, fingerprint: str) -> None:
+        """Go to where the checkpoint in ``folder`` stands; RunError if it is damaged or another run's."""
+        tensors, position = load_checkpoint(folder, fingerprint)
         self.position = Position(**position)
         self.ledger.restore(self.position.ledger)
         self.bound.net.restore(tensors)
         self.bound.restore(
             {name.removeprefix("rule/"): v for name, v in tensors.items() if name.startswith("rule/")}
         )
+
+
+def order_of(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order in which an epoch of a trial takes n samples."""
+    return Streams(seed).stream(Purpose.SHUFFLE).at(epoch).permutation(n)
 
 
 def cards_of(config: TrainConfig) -> dict[str, Any]:

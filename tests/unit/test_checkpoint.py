@@ -23,7 +23,7 @@ from hwtrain.cli import main
 from hwtrain.config import make_config, read_config
 from hwtrain.errors import RunError
 from hwtrain.net import mlp
-from hwtrain.training import lock, loop, trial
+from hwtrain.training import engine, lock, loop
 from hwtrain.training.checkpoint import FILE, load_checkpoint, read_checkpoint, save_checkpoint
 from hwtrain.training.lock import LOCK, alone_in
 from hwtrain.training.metrics import Result
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks, so that a few samples make many of them."""
-    monkeypatch.setattr(trial, "CHUNK", 4)
+    monkeypatch.setattr(engine.TorchEngine, "chunk", 4)
 
 
 def settings(folder: Path, **others: Any) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def test_a_stop_that_comes_between_the_two_looks_at_it_is_still_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is told that the run stopped finds the checkpoint of that moment."""
-    monkeypatch.setattr(trial, "CHUNK", 4)
+    monkeypatch.setattr(engine.TorchEngine, "chunk", 4)
     answers = iter([False, False, True])
     monkeypatch.setattr(
         loop,
@@ -237,7 +237,7 @@ def stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     out, sooner = (tmp_path_factory.mktemp("stopped") / name for name in ("run", "sooner"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "CHUNK", 4)
+        patch.setattr(engine.TorchEngine, "chunk", 4)
         assert train(out, settings(folder, epochs=1), stop_after=11) is None
         assert train(sooner, settings(folder, epochs=1), stop_after=3) is None
     shutil.copytree(sooner / "trials" / TRIALS[0], out / "trials" / TRIALS[0], dirs_exist_ok=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from hwtrain.analysis.trace import trace
 from hwtrain.cards import SynapseCard, card
+from hwtrain.native import build
+from hwtrain.shipped import shipped
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -47,6 +52,26 @@ def test_the_snippet_ends_with_the_weights_of_the_command(tmp_path: Path) -> Non
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     for code in blocks(page, "python"):
         run(tmp_path, "-c", code)
+
+
+def test_the_c_of_the_kernel_is_its_python() -> None:
+    page = ROOT / "docs" / "programs.md"
+    (c,) = blocks(page, "c")
+    (python,) = (code for code in blocks(page, "python") if "@kernel" in code)
+    found: dict[str, Any] = {"__name__": "leaky"}
+    exec(python, found)
+    kernel = found["forward"]
+    assert f"void {kernel.c_name}(int32_t n, float slope, const float *x, float *y)" in c
+    call = (
+        f"void leaky(int32_t n, float slope, const float *x, float *y) {{ {kernel.c_name}(n, slope, x, y); }}"
+    )
+    library = build(f'#include "hwt.h"\n{c}\n{call}\n', (shipped("fpga") / "include",))
+    x = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+    y = np.zeros_like(x)
+    at = (ctypes.c_void_p(values.ctypes.data) for values in (x, y))
+    library.leaky(ctypes.c_int32(x.size), ctypes.c_float(0.3), *at)
+    assert (y < 0).any()
+    assert (y == kernel.meaning(x, 0.3)).all()
 
 
 def test_the_card_of_the_readme_is_one(tmp_path: Path) -> None:
