@@ -85,4 +85,4 @@ class Interpreter:
             return self._step
         if self.program.listing.numbers is not None:  # rounded to powers of two by the kernel
             return Rate(self._lr * value.factor, value.factor)
-        return np.float32(value.factor) * np.float32(self._lr)
+        return float(np.float32(value.factor) * np.float32(self._lr))
