@@ -441,9 +441,7 @@ def patch(
     return [flat[g * size : (g + 1) * size] for g in range(groups)]
 
 
-def pooled(
-    x: Signal, shape: tuple[int, ...], size: int
-) -> tuple[Signal, list[int], tuple[int, ...]]:
+def pooled(x: Signal, shape: tuple[int, ...], size: int) -> tuple[Signal, list[int], tuple[int, ...]]:
     """The first largest value of each window, and where it stood; a narrow rim is dropped."""
     channels, height, width = shape
     y, where = [], []

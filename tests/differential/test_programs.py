@@ -40,9 +40,11 @@ class Case:
 
 def mlp_case(loss: str, activation: str) -> Case:
     act: Any = Tanh if activation == "tanh" else Relu
-    net = Net({"a": Dense(19, 7), "act": act(), "b": Dense(7, 5), "act2": act(), "c": Dense(5, 3)}, loss_of(loss))
-    layers = [("dense", "a"), (activation,), ("dense", "b"), (activation,), ("dense", "c")]
-    return Case(net, layers, (19,))
+    net = Net(
+        {"a": Dense(19, 7), "act": act(), "b": Dense(7, 5), "act2": act(), "c": Dense(5, 3)}, loss_of(loss)
+    )
+    plain = [("dense", "a"), (activation,), ("dense", "b"), (activation,), ("dense", "c")]
+    return Case(Net(layers, loss_of(loss)), plain, (19,))
 
 
 def cnn_case(loss: str, activation: str) -> Case:
@@ -214,7 +216,7 @@ def test_integer_gradient_is_that_of_autograd_within_a_code(make: Any, device: F
                 y = x @ weights[f"{name}.weight"][0].T + weights[f"{name}.bias"].flatten()
                 x = Straight.apply(y, frac)
             case ("conv", name, filter_, stride, padding):
-                groups, rows, in_ = weights[f"{name}.weight"].shape
+                groups, rows, _ = weights[f"{name}.weight"].shape
                 filters = weights[f"{name}.weight"].reshape(groups * rows, -1, filter_, filter_)
                 offsets = weights[f"{name}.bias"].flatten()
                 y = functional.conv2d(x, filters, offsets, stride, padding, groups=groups)
