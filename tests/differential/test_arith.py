@@ -1,4 +1,4 @@
-"""Arithmetic that programs are made of: plain integers, NumPy and C agree; how exact exp, log and tanh are."""
+"""Arithmetic of programs: plain integers, NumPy and C agree; how exact exp, log and tanh are."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_random_words_are_the_same_in_c(k0: int, k1: int, c0: int, c1: int) -> N
 
 
 def arguments(name: str) -> NDArray[np.float32]:
-    """A million and more: everywhere, densely about 0 and 1, and the ends."""
+    """A million and more: everywhere, densely where it cancels, and the ends."""
     rng = np.random.default_rng(0)
     n = 400_000
     small = (rng.choice([-1, 1], n) * 2.0 ** rng.uniform(-40, 3, n)).astype(np.float32)
@@ -136,15 +136,15 @@ def arguments(name: str) -> NDArray[np.float32]:
         near = (1 + rng.uniform(-0.3, 0.5, n)).astype(np.float32)
         return np.concatenate([patterns.view(np.float32), near, rng.uniform(1, 1e4, n).astype(np.float32)])
     wide = rng.uniform(-87, 88, n) if name == "exp" else rng.uniform(-12, 12, n)
-    near = rng.uniform(-1, 1, n)
+    near = rng.choice([-1, 1], n) * rng.uniform(0.249, 0.27, n) if name == "tanh" else rng.uniform(-1, 1, n)
     ends = [0.0, -0.0, -87, 88, -200, 200, 0.25, -0.25, 0.24999999, 1e-38, -1e-38]
     return np.concatenate([wide, small, near, ends]).astype(np.float32)
 
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], float]] = {
     "exp": (float32.exp, np.exp, 2),
-    "log": (float32.log, np.log, 2),
-    "tanh": (float32.tanh, np.tanh, 4),
+    "log": (float32.log, np.log, 3),
+    "tanh": (float32.tanh, np.tanh, 6),
 }
 
 
@@ -158,7 +158,6 @@ def test_functions_are_the_same_in_c_and_as_exact_as_they_say(name: str) -> None
     inside = (x >= -87) & (x <= 88) if name == "exp" else np.ones(len(x), bool)
     expected = true(x[inside].astype(np.float64))
     units = abs(y[inside] - expected) / np.spacing(abs(expected).astype(np.float32))
-    print(f"{name}: {units.max():.2f} units in the last place at {x[inside][units.argmax()]}")
     assert units.max() < most
 
 

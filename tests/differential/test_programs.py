@@ -40,11 +40,9 @@ class Case:
 
 def mlp_case(loss: str, activation: str) -> Case:
     act: Any = Tanh if activation == "tanh" else Relu
-    net = Net(
-        {"a": Dense(19, 7), "act": act(), "b": Dense(7, 5), "act2": act(), "c": Dense(5, 3)}, loss_of(loss)
-    )
-    plain = [("dense", "a"), (activation,), ("dense", "b"), (activation,), ("dense", "c")]
-    return Case(Net(layers, loss_of(loss)), plain, (19,))
+    layers = {"a": Dense(19, 7), "act": act(), "b": Dense(7, 5), "act2": act(), "c": Dense(5, 3)}
+    plain: list[scalar_step.Layer] = [("dense", "a"), (activation,), ("dense", "b"), (activation,)]
+    return Case(Net(layers, loss_of(loss)), [*plain, ("dense", "c")], (19,))
 
 
 def cnn_case(loss: str, activation: str) -> Case:
