@@ -58,7 +58,7 @@ static inline float hwt_log(float x)
 /* 1 - 2/(exp(2|x|) + 1) with the sign of x; its series where that would cancel. */
 static inline float hwt_tanh(float x)
 {
-    const float a = x < 0.0f ? -x : x, square = a * a;
+    const float a = hwt_from_bits(hwt_to_bits(x) & 0x7FFFFFFF), square = a * a;
     float p = (float)(62.0 / 2835.0), y;
     p = p * square + (float)(-17.0 / 315.0);
     p = p * square + (float)(2.0 / 15.0);
@@ -67,7 +67,7 @@ static inline float hwt_tanh(float x)
         y = a + a * square * p;
     else
         y = 1.0f - 2.0f / (hwt_exp(a + a) + 1.0f);
-    return x < 0.0f ? -y : y;
+    return hwt_to_bits(x) < 0 ? -y : y; /* -0 too */
 }
 
 /* y = W x. Term i goes to lane i mod 16; the lanes add up by halves.

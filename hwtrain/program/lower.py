@@ -59,8 +59,12 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
 
     Raises:
         ProgramError: something that is no kernel was computed; names layer and rule.
+        ConfigError: the samples do not fit the net; names the layer.
         IncompatibleRule: a substrate has no kernels in C.
     """
+    if batch < 1:
+        raise ProgramError(f"batch = {batch}: a program works on one sample or more")
+    bound.net.out_shape(shape)
     bound = copy.deepcopy(bound)
     net = bound.net
     numbers = net.loss.numbers
@@ -125,10 +129,9 @@ def _located(net: Any, recorder: _Recorder) -> Iterator[None]:
     def telling(path: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def told(*args: Any, **kwargs: Any) -> Any:
             recorder.where = path
-            try:
-                return method(*args, **kwargs)
-            finally:
-                recorder.where = ""
+            found = method(*args, **kwargs)
+            recorder.where = ""  # but what fails leaves it, for the refusal to name
+            return found
 
         return told
 

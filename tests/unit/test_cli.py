@@ -105,7 +105,7 @@ def assert_one_line(code: int, out: str, err: str) -> None:
         (["train", "--cell", "singel"], ["did you mean 'single'?"]),
         (["train", "--loss", "mes"], ["no loss is called", "did you mean 'mse'?"]),
         (["train", "--refresh", "never"], ["refresh"]),
-        (["train", "--engine", "native"], ["engine"]),
+        (["train", "--engine", "fpga"], ["engine"]),
         (["train", "--device", "taox-tio3"], ["did you mean 'taox-tio2'?"]),
         (["train", "--device", "fc9=float32"], ["no pattern fits layer fc1"]),
         (["train", "--device", "fc1=float32"], ["no pattern fits layer fc2"]),
