@@ -39,7 +39,7 @@ def library() -> ctypes.CDLL:
     include = shipped("fpga") / "include"
     text = (include / "hwt_fixed.h").read_text()
     fixed = text[text.index("enum {") : text.index("/* acc (n) -> y (n) */")]
-    made = build(SOURCE.replace("/* FIXED */", fixed), include, O1)
+    made = build(SOURCE.replace("/* FIXED */", fixed), (include,), O1)
     made.block.restype, made.end.restype = ctypes.c_uint64, ctypes.c_int64
     return made
 
