@@ -71,60 +71,68 @@ static inline float hwt_row(const hwt_array *a, int32_t row, int32_t cell)
     return a->rows[(ptrdiff_t)row * a->columns + (a->columns == 1 ? 0 : cell)];
 }
 
-/* n pulses on one conductance; n > 0 is LTP, n < 0 LTD. noise: a standard normal. */
-static inline void hwt_pulse(hwt_array *a, int32_t cell, int32_t n, float noise)
+/* Sum over k < n of a^(n-1-k) b^k, by doubling, so that nothing cancels: 1 + r + ... + r^(n-1) for a = 1. */
+static inline float hwt_series(float a, float b, int32_t n, const int32_t bits)
 {
-    const int rising = n > 0;
-    const int32_t count = rising ? n : -n;
-    const float low = hwt_row(a, HWT_LOW, cell), high = hwt_row(a, HWT_HIGH, cell), width = high - low;
-    const float before = a->g[cell], travel = (rising ? before - low : high - before) / width;
-    const float step = hwt_row(a, rising ? HWT_UP_STEP : HWT_DOWN_STEP, cell) / width;
-    const float bend = hwt_row(a, rising ? HWT_UP_BEND : HWT_DOWN_BEND, cell);
-    float lost = step * bend, middle = step, mean, variance = 0.0f, after, g;
-    lost = lost > 1.0f ? 1.0f : lost;
-    const int straight = a->law == HWT_LINEAR || fabsf(lost) < HWT_STRAIGHT;
-    if (a->law == HWT_AFFINE)
-        middle = step * (1.0f - bend / 2.0f);
-    if (straight) {
-        mean = travel + step * (float)count;
-    } else if (count == 1) {
-        mean = travel - lost * travel + step;
-    } else {
-        const float power = (float)count * log1pf(-lost), change = expm1f(power > 80.0f ? 80.0f : power);
-        mean = travel + change * travel + step * (-change / lost);
+    float sum = 0.0f, first = 1.0f, second = 1.0f; /* the sum, a^m and b^m for the leading bits m of n */
+    for (int32_t bit = bits - 1; bit >= 0; bit--) {
+        const int odd = n >> bit & 1;
+        sum = sum * (first + second);
+        first = first * first;
+        second = second * second;
+        sum = odd ? sum * a + second : sum;
+        first = odd ? first * a : first;
+        second = odd ? second * b : second;
     }
-    const float bounded = mean < 0.0f ? 0.0f : mean > 1.0f ? 1.0f : mean;
-    int clipped = bounded - travel < (float)(HWT_TINY * count) * (middle < step ? middle : step);
-    if (a->rel_range > 0.0f) {
-        const float share = a->rel_range / width;
-        variance += (float)count * (share * share);
+    return sum;
+}
+
+enum { HWT_PORTION = 256 };
+
+/* pulses[c] (> 0: LTP, < 0: LTD) on conductance cell[c], each below 2^bits and with a normal of its own.
+ * One pulse maps travel t to t + s (1 - kappa t); the scatter is the law's, the ends stop it. */
+static inline void hwt_move(hwt_array *a, int32_t cells, const int32_t *cell, const int32_t *pulses,
+                            const float *noise, const int32_t bits)
+{
+    float low[HWT_PORTION], high[HWT_PORTION], step[HWT_PORTION], bend[HWT_PORTION], g[HWT_PORTION];
+    int32_t clipped[HWT_PORTION];
+    for (int32_t c = 0; c < cells; c++) {
+        const int rising = pulses[c] > 0;
+        low[c] = hwt_row(a, HWT_LOW, cell[c]);
+        high[c] = hwt_row(a, HWT_HIGH, cell[c]);
+        step[c] = hwt_row(a, rising ? HWT_UP_STEP : HWT_DOWN_STEP, cell[c]);
+        bend[c] = hwt_row(a, rising ? HWT_UP_BEND : HWT_DOWN_BEND, cell[c]);
+        g[c] = a->g[cell[c]];
     }
-    if (a->rel_step > 0.0f) {
-        const float sigma = a->rel_step, rho = 1.0f - lost;
-        if (straight) {
-            variance += (float)count * (sigma * step) * (sigma * step);
-        } else if (a->kind == HWT_MULT) {
-            const float gap = step / lost - travel, floor = rho > 1e-15f ? rho : 1e-15f;
-            const float ratio = (lost * sigma / floor) * (lost * sigma / floor);
-            float power = powf(rho * rho + (lost * sigma) * (lost * sigma), (float)count);
-            power = power > 1e30f ? 1e30f : power;
-            variance += -(gap * gap) * power * expm1f(-(float)count * log1pf(ratio));
-        } else {
-            const float each = 2.0f * log1pf(-lost), all = (float)count * each;
-            variance += (sigma * middle) * (sigma * middle) * expm1f(all > 60.0f ? 60.0f : all) / expm1f(each);
-        }
+    const int affine = a->law == HWT_AFFINE, mult = a->kind == HWT_MULT;
+    const float range = a->rel_range, sigma = a->rel_step;
+    for (int32_t c = 0; c < cells; c++) { /* no branches and no calls: this loop becomes vectors */
+        const int rising = pulses[c] > 0;
+        const int32_t count = rising ? pulses[c] : -pulses[c];
+        const float width = high[c] - low[c], travel = (rising ? g[c] - low[c] : high[c] - g[c]) / width;
+        const float first = step[c] / width, curve = affine ? bend[c] : 0.0f;
+        const float most = first * curve > 1.0f ? 1.0f : first * curve;
+        const float lost = most < HWT_STRAIGHT && most > -HWT_STRAIGHT ? 0.0f : most, rho = 1.0f - lost;
+        const float next = first - lost * travel, middle = first * (1.0f - curve / 2.0f);
+        const float mean = travel + next * hwt_series(1.0f, rho, count, bits);
+        const float from = mult ? rho * rho + (lost * sigma) * (lost * sigma) : 1.0f;
+        const float unit = sigma * (mult ? next : middle), share = range / width;
+        const float variance = (float)count * (share * share) + unit * unit * hwt_series(from, rho * rho, count, bits);
+        const float bounded = mean < 0.0f ? 0.0f : mean > 1.0f ? 1.0f : mean;
+        const float after = mean + sqrtf(variance) * noise[c];
+        const float moved = rising ? low[c] + after * width : high[c] - after * width;
+        clipped[c] = bounded - travel < (float)(HWT_TINY * count) * (middle < first ? middle : first) ? count : 0;
+        g[c] = moved < low[c] ? low[c] : moved > high[c] ? high[c] : moved;
     }
-    after = mean + sqrtf(variance > 0.0f ? variance : 0.0f) * noise;
-    g = rising ? low + after * width : high - after * width;
-    if (hwt_row(a, HWT_STUCK, cell) != 0.0f) {
-        g = before;
-        clipped = 1;
+    for (int32_t c = 0; c < cells; c++) {
+        const int32_t count = pulses[c] > 0 ? pulses[c] : -pulses[c];
+        const int stuck = hwt_row(a, HWT_STUCK, cell[c]) != 0.0f;
+        if (!stuck)
+            a->g[cell[c]] = g[c];
+        a->wear[cell[c]] += count;
+        a->counts[pulses[c] > 0 ? HWT_UP : HWT_DOWN] += count;
+        a->counts[HWT_CLIPPED] += stuck ? count : clipped[c];
     }
-    g = g < low ? low : g;
-    a->g[cell] = g > high ? high : g;
-    a->wear[cell] += count;
-    a->counts[rising ? HWT_UP : HWT_DOWN] += count;
-    a->counts[HWT_CLIPPED] += clipped ? count : 0;
 }
 
 /* The conductances that n pulses on one weight go to, and their pulses; returns how many, one or two. */
@@ -168,21 +176,26 @@ static inline void hwt_set_unit(hwt_array *a, int32_t w)
 /* Land n[i] pulses on weight w[i], each weight once. In portions: the noise of a portion is drawn at once. */
 static inline void hwt_land(hwt_array *a, int32_t found, const int32_t *w, const int32_t *n, uint64_t point)
 {
-    enum { PORTION = 128 };
     const uint32_t k0 = (uint32_t)point, k1 = (uint32_t)(point >> 32);
     const int noisy = a->rel_range > 0.0f || a->rel_step > 0.0f;
-    int32_t cell[2 * PORTION], pulses[2 * PORTION];
-    float noise[2 * PORTION] = {0.0f};
-    for (int32_t first = 0; first < found; first += PORTION) {
-        const int32_t last = first + PORTION < found ? first + PORTION : found;
-        int32_t cells = 0;
-        for (int32_t i = first; i < last; i++)
+    int32_t cell[HWT_PORTION], pulses[HWT_PORTION];
+    float noise[HWT_PORTION] = {0.0f};
+    for (int32_t first = 0; first < found; first += HWT_PORTION / 2) {
+        const int32_t last = first + HWT_PORTION / 2 < found ? first + HWT_PORTION / 2 : found;
+        int32_t cells = 0, most = 0;
+        for (int32_t i = first; i < last; i++) {
             cells += hwt_spread(a, w[i], n[i], cell + cells, pulses + cells);
+            most |= n[i] < 0 ? -n[i] : n[i];
+        }
         if (noisy)
             for (int32_t c = 0; c < cells; c++)
                 noise[c] = hwt_normal(hwt_threefry(k0, k1, (uint32_t)cell[c], 0));
-        for (int32_t c = 0; c < cells; c++)
-            hwt_pulse(a, cell[c], pulses[c], noise[c]);
+        if (most == 1)
+            hwt_move(a, cells, cell, pulses, noise, 1);
+        else if (most < 32)
+            hwt_move(a, cells, cell, pulses, noise, 5);
+        else
+            hwt_move(a, cells, cell, pulses, noise, 24);
         for (int32_t i = first; i < last; i++)
             hwt_set_unit(a, w[i]);
     }
