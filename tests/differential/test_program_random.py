@@ -25,7 +25,7 @@ from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from tests.programs import O1, bound_on, differences, fixed_card, loss_of, moved, samples
 
-NETS, STEPS, LEAST = 240, 8, 10**7
+NETS, STEPS, LEAST = 240, 12, 10**7
 CLASSES = 4
 
 
