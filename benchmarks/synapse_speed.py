@@ -38,7 +38,9 @@ def samples(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def ready(engine: str, cell: str) -> tuple[Any, Ledger]:
     """An engine that has compiled what it needs."""
-    config = make_config(device=str(CARD), update="stochastic-pulse", cell=cell, engine=engine, weight_range=14)
+    config = make_config(
+        device=str(CARD), update="stochastic-pulse", cell=cell, engine=engine, weight_range=14
+    )
     bound, ledger = place(Spec("device", "backprop", str(CARD), 0, LR), config, mlp(NET, "tanh"))
     made = engine_of(engine, bound, ledger, 1, (784,))
     made.run(*samples(2), 0, LR)

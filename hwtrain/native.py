@@ -14,8 +14,13 @@ from pathlib import Path
 
 from hwtrain.errors import NativeError
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
-"""Without contraction, for the order of every operation in float32 is part of a kernel's meaning."""
+FLAGS = (
+    *("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared"),
+    "-Werror=incompatible-pointer-types",
+)
+"""Without contraction, for the order of every operation in float32 is part of a kernel's meaning; a buffer
+of another format than a kernel's is an error, never a warning.
+"""
 
 
 def compiler() -> str:

@@ -93,6 +93,7 @@ static inline void hwt_fixed_add_outer(int32_t groups, int32_t out, int32_t in_,
                                        const hwt_signal *x, const hwt_signal *d)
 {
     const uint64_t point = hwt_threefry(key0, key1, step, 0);
+    const int32_t cut = shift + rate < 62 ? shift + rate : 62; /* beyond it nothing is left anyway */
     HWT_PARALLEL
     for (int32_t line = 0; line < groups * out; line++) {
         const int32_t group = line / out;
@@ -105,7 +106,7 @@ static inline void hwt_fixed_add_outer(int32_t groups, int32_t out, int32_t in_,
                 continue;
             const uint64_t noise = rounding == HWT_STOCHASTIC
                 ? hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)element, 0) : 0;
-            const int64_t change = hwt_requantize(sign < 0 ? -total : total, shift + rate, 62, rounding, noise);
+            const int64_t change = hwt_requantize(sign < 0 ? -total : total, cut, 62, rounding, noise);
             w[element] = (hwt_weight)hwt_saturate(w[element] + change, HWT_WEIGHT_BITS);
         }
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwtrain.export.host_c import host_c
 from hwtrain.kernels.fixed import halvings
 from hwtrain.native import FLAGS, build
-from hwtrain.program.interpret import Interpreter
+from hwtrain.program.interpret import Interpreter, rate_refusal
 from hwtrain.program.ir import DTYPES, Entry, Program
 from hwtrain.shipped import shipped
 
@@ -91,6 +91,8 @@ class NativeRunner(Runner):
 
     def run(self, entry: Entry, n: int, memory: Memory, lr: float = 0.0, step: int = 0) -> None:
         """All windows in one call."""
+        if self._integer and entry == "step" and not lr > 0:
+            raise rate_refusal(lr)
         start = self._arena.ctypes.data
         pointers = [memory[name].ctypes.data for name in self._order] + [start + -start % 64]
         buffers = (ctypes.c_void_p * len(pointers))(*pointers)

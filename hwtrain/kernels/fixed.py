@@ -103,4 +103,4 @@ def _change(
         first, second = threefry_words(threefry(key, (step, 0)), np.arange(total.size, dtype=np.uint32))
         both = first.astype(np.uint64) | second.astype(np.uint64) << np.uint64(32)
         noise = both.view(np.int64).reshape(total.shape)
-    return requantize_codes(total, shift + rate(scale), 62, rounding, noise)
+    return requantize_codes(total, min(shift + rate(scale), 62), 62, rounding, noise)

@@ -13,6 +13,8 @@ import numpy as np
 from hwtrain.errors import ProgramError
 from hwtrain.program.ir import Call, Format, Program, Ref, walk
 
+_MAKERS = {"dense.read", "dense.read_t", "pot.read", "pot.read_t", "bias.add", "im2col.col2im"}
+"""Kernels whose results are accumulators."""
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
@@ -33,7 +35,9 @@ def accumulator(program: Program) -> Program:
 
 
 def bounds(program: Program) -> dict[str, int]:
-    """By accumulator: the largest magnitude that it can reach."""
+    """By accumulator: the largest magnitude that it can reach; nothing where signals are floats."""
+    if program.listing.numbers is None:
+        return {}
     calls = [call for nodes in program.entries.values() for call in walk(nodes)]
     trained = {ref.buffer for call in calls for ref in call.writes()}
     powers = {
@@ -76,7 +80,7 @@ def bounds(program: Program) -> dict[str, int]:
 
     for call in calls:
         for result in call.results:
-            if program.buffers[result.buffer].format == "i64":
+            if call.kernel in _MAKERS or program.buffers[result.buffer].format == "i64":
                 found[result.buffer] = reach(call)
                 if found[result.buffer] >= 1 << 62:
                     raise ProgramError(

@@ -85,5 +85,12 @@ class Interpreter:
         if value.scalar == "step":
             return self._step
         if self.program.listing.numbers is not None:  # rounded to powers of two by the kernel
+            if not self._lr > 0:
+                raise rate_refusal(self._lr)
             return Rate(self._lr * value.factor, value.factor)
         return float(np.float32(value.factor * self._lr))
+
+
+def rate_refusal(lr: float) -> ProgramError:
+    """The error for a learning rate that is no shift."""
+    return ProgramError(f"lr = {lr}: weights that are codes take a learning rate above 0: choose one")

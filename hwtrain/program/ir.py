@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,15 @@ class Scalar(Strict):
 Number = int | float | str | Scalar
 
 
+@cache
+def _kernel(name: str) -> Kernel[..., Any]:
+    family, _, function = name.partition(".")
+    found = getattr(lookup("kernels", family.replace("_", "-")), function, None)
+    if not isinstance(found, Kernel):
+        raise ProgramError(f"no kernel is called {name!r}")
+    return found
+
+
 class Call(Strict):
     """One kernel. ``tensors`` and ``numbers`` are its parameters by name, ``results`` what it makes."""
 
@@ -103,11 +113,7 @@ class Call(Strict):
     @property
     def meaning(self) -> Kernel[..., Any]:
         """The kernel that it names."""
-        family, _, name = self.kernel.partition(".")
-        found = getattr(lookup("kernels", family.replace("_", "-")), name, None)
-        if not isinstance(found, Kernel):
-            raise ProgramError(f"no kernel is called {self.kernel!r}")
-        return found
+        return _kernel(self.kernel)
 
     def sizes(self) -> dict[str, int]:
         """The named sizes of the kernel in this call."""

@@ -19,7 +19,7 @@ from hwtrain.net import Net
 from hwtrain.program.bounds import bounds
 from hwtrain.program.cost import cost, traffic
 from hwtrain.program.interpret import Interpreter
-from hwtrain.program.ir import Program, load_program, walk
+from hwtrain.program.ir import Program, load_program
 from hwtrain.program.lower import lower
 from hwtrain.program.plan import ALIGNMENT, lifetimes, plan
 from hwtrain.rules.base import Bound
@@ -155,37 +155,19 @@ def test_no_call_touches_a_temporary_outside_of_its_life(make: str) -> None:
     assert not differences(trained(runner, given, 5), oracle)
 
 
-def unproved(program: Program) -> Program:
-    """The program with every accumulator as wide as it was before its size was proved."""
-    made = {
-        ref.buffer
-        for nodes in program.entries.values()
-        for call in walk(nodes)
-        if call.kernel
-        in ("dense.read", "dense.read_t", "pot.read", "pot.read_t", "bias.add", "im2col.col2im")
-        for ref in call.results
-    }
-    buffers = {
-        name: buffer.model_copy(update={"format": "i64"}) if name in made else buffer
-        for name, buffer in program.buffers.items()
-    }
-    return Program(program.listing.model_copy(update={"acc": "i64", "buffers": buffers}), program.contents)
-
-
 @pytest.mark.parametrize("device", CARDS[1:])
 @pytest.mark.parametrize("kind", NETS)
 def test_no_accumulator_ever_passes_its_bound(kind: str, device: str) -> None:
     _, program = small_program(kind, device)
-    wide = unproved(program)
-    limits = bounds(wide)
+    limits = bounds(program)
     assert len(limits) > 5
-    interpreter = Interpreter(wide)
-    shape, rng = wide.buffers["x"], np.random.default_rng(0)
+    interpreter = Interpreter(program)
+    shape, rng = program.buffers["x"], np.random.default_rng(0)
     low = np.iinfo(np.int8 if shape.format == "i8" else np.int16).min
     reached = dict.fromkeys(limits, 0)
     for turn in range(6):
         for name in interpreter.memory:  # the worst that weights and signals can be
-            if wide.buffers[name].role == "weight":
+            if program.buffers[name].role == "weight":
                 kept = interpreter.memory[name]
                 extremes = (-7, 0, 7) if name.endswith("/codes") else (kept.min(), np.iinfo(kept.dtype).min)
                 kept[...] = rng.choice(extremes, kept.shape)
@@ -213,10 +195,10 @@ def test_accumulators_are_as_wide_as_they_must_be(device: Card, width: int, form
     net = Net({"fc": Dense(width, 1, bias=False)}, loss_of("squared-error"))
     program = lower(bound_on(net, device), (width,))
     assert program.listing.acc == format_
-    accumulators = [name for name, limit in bounds(unproved(program)).items() if limit]
+    accumulators = [name for name, limit in bounds(program).items() if limit]
     assert {program.buffers[name].format for name in accumulators} == {format_}
     biggest = dict.fromkeys(accumulators, 1 << 31) if format_ == "i64" else {}
-    assert all(bounds(unproved(program))[name] >= limit for name, limit in biggest.items())
+    assert all(bounds(program)[name] >= limit for name, limit in biggest.items())
 
 
 @pytest.mark.parametrize("device", CARDS)

@@ -25,7 +25,7 @@ from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from tests.programs import O1, bound_on, differences, fixed_card, loss_of, moved, samples
 
-NETS, STEPS, LEAST = 240, 8, 10**7
+NETS, STEPS, LEAST = 240, 12, 10**7
 CLASSES = 4
 
 
@@ -61,9 +61,8 @@ class Draw:
         self.dense(children, shape)
         if self.kind == "float32":
             loss = self.one("softmax-ce", "mse", "squared-error", "softmax2")
-            return Drawn(
-                Net(children, loss_of(loss)), shape, card("float32"), batch, 0.002 if self.image else 0.02, 1
-            )
+            lr = 0.002 if self.image else 0.02
+            return Drawn(Net(children, loss_of(loss)), shape, card("float32"), batch, lr, 1)
         loss = self.one("softmax2", "squared-error")
         lr = 2.0 ** -self.int(0, 7)
         scale = 2.0 ** self.int(-3, 3)

@@ -14,13 +14,15 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 from hwtrain.config import make_config
-from hwtrain.errors import ConfigError, HwtrainError, IncompatibleRule, ProgramError
-from hwtrain.export.run import InterpretRunner
+from hwtrain.errors import ConfigError, HwtrainError, IncompatibleRule, NativeError, ProgramError
+from hwtrain.export.run import InterpretRunner, NativeRunner, Runner
+from hwtrain.kernels import vector
 from hwtrain.kernels.base import kernel, sections
 from hwtrain.layers.avg_pool2d import AvgPool2d
 from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
+from hwtrain.layers.max_pool2d import MaxPool2d
 from hwtrain.layers.tanh import Tanh
 from hwtrain.net import Net, mlp
 from hwtrain.program.ir import load_program
@@ -349,3 +351,39 @@ def test_memory_of_another_shape_is_refused() -> None:
     _, program = small_program("mlp", "float32")
     with pytest.raises(ValueError, match=r"x: float64"):
         InterpretRunner(program).memory(1, {"x": np.zeros((1, 2, 37))})
+
+
+@pytest.mark.parametrize("lr", [0.0, -0.5])
+@pytest.mark.parametrize("runner", [InterpretRunner, NativeRunner])
+def test_learning_rate_that_is_no_shift_is_refused(runner: type[Runner], lr: float) -> None:
+    _, program = small_program("mlp", "fixed8")
+    made = runner(program)
+    with pytest.raises(ProgramError, match=f"lr = {lr}: weights that are codes"):
+        made.run("step", 1, made.memory(1, {}), lr=lr)
+
+
+class PlacesBound(Bound):
+    """Keeps places, which are no signals, with a kernel for signals."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__(net)
+        self.places = torch.zeros(1, 1, 2, 2, dtype=torch.int32)
+
+    def step(self, x: Tensor, labels: Tensor, lr: float) -> Tensor:
+        """The loss, and the copy."""
+        z, _, tapes = self.net.fw(x)
+        vector.copy(self.places, tapes["pool"][0])
+        return self.net.loss.fw(z, labels)[0]
+
+    def state(self) -> dict[str, Tensor]:
+        """The places."""
+        return {"places": self.places}
+
+
+@pytest.mark.parametrize("device", ["float32", "fixed8"])
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_buffer_of_another_format_than_the_kernel_is_refused(device: str, cc: str) -> None:
+    layers = {"pool": MaxPool2d(2), "flat": Flatten(), "fc": Dense(4, 2)}
+    program = lower(bound_on(Net(layers), device, Toy(PlacesBound)), (1, 4, 4))
+    with pytest.raises(NativeError, match=r"refuses the program: .*incompatible.pointer.type"):
+        NativeRunner(program, cc=cc)
