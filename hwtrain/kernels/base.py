@@ -84,13 +84,16 @@ class Kernel(Generic[P, R]):
         results: shape strings of what it returns.
         writes: the tensors that it changes in place.
         port: the port whose counts a call adds to when its first tensor is a weight.
+        host: whether it has a meaning in C alone, and is for this machine alone.
     """
 
-    def __init__(self, eager: Callable[P, R], *, port: str | None, writes: tuple[str, ...]) -> None:
+    def __init__(
+        self, eager: Callable[P, R], *, port: str | None, writes: tuple[str, ...], host: bool
+    ) -> None:
         self.eager = eager
         self.name = f"{eager.__module__.rpartition('.')[2]}.{eager.__name__}"
         self.c_name = "hwt_" + self.name.replace(".", "_")
-        self.port, self.writes = port, writes
+        self.port, self.writes, self.host = port, writes, host
         self.signature = inspect.signature(eager)
         shapes = {name: _shapes(p.annotation) for name, p in self.signature.parameters.items()}
         self.tensors = {name: found[0] for name, found in shapes.items() if found}
@@ -135,10 +138,10 @@ class Kernel(Generic[P, R]):
 
 
 def kernel(
-    *, port: str | None = None, writes: tuple[str, ...] = ()
+    *, port: str | None = None, writes: tuple[str, ...] = (), host: bool = False
 ) -> Callable[[Callable[P, R]], Kernel[P, R]]:
     """Make a kernel of its eager meaning."""
-    return lambda eager: Kernel(eager, port=port, writes=writes)
+    return lambda eager: Kernel(eager, port=port, writes=writes, host=host)
 
 
 def _shapes(annotation: Any) -> list[str]:

@@ -29,6 +29,7 @@ KNOWN = {
 
 @kernel(
     port="write",
+    host=True,
     writes=("g", "wear", "unit", "turn", "updates", "counts", "touched", "amount", "live", "drive", "words"),
 )
 def write(

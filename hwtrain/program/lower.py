@@ -203,12 +203,14 @@ class _Recorder(Recorder, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def call(self, kernel: Kernel[..., Any], arguments: dict[str, Any]) -> Any:
         """Run a kernel once and write it down."""
+        if kernel.meaning is None and not kernel.host:
+            raise self._refusal(f"kernel {kernel.name} has no meaning in NumPy yet: use --engine torch")
         tensors = {key: self._ref(arguments[key]) for key in kernel.tensors}
         numbers = {key: self._number(arguments[key]) for key in kernel.numbers}
         quiet, self._quiet = self._quiet, True
         try:
-            with recording(None):  # a kernel for the host alone has no eager meaning and no results
-                found = kernel.eager(**arguments) if kernel.meaning else None
+            with recording(None):
+                found = None if kernel.host else kernel.eager(**arguments)
             made = [] if found is None else [found] if isinstance(found, Tensor) else list(found)
             made = [self._own(tensor) for tensor in made]
         finally:

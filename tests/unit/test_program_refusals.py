@@ -18,6 +18,7 @@ from hwtrain.errors import ConfigError, HwtrainError, IncompatibleRule, NativeEr
 from hwtrain.export.run import InterpretRunner, NativeRunner, Runner
 from hwtrain.kernels import vector
 from hwtrain.kernels.base import kernel, sections
+from hwtrain.kernels.xbar import KNOWN
 from hwtrain.layers.avg_pool2d import AvgPool2d
 from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
@@ -59,9 +60,10 @@ def test_transforms_have_no_kernels(kept: dict[str, Any]) -> None:
         lower(bound, (4,))
 
 
-def test_crossbar_has_no_kernels() -> None:
+def test_a_law_that_c_does_not_know_is_refused_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KNOWN, "law", ())
     bound, _ = place(Spec("device", "backprop", "ideal-envm", 0, 0.1), make_config(), mlp("4-3-2"))
-    with pytest.raises(IncompatibleRule, match=r"layer fc1\.weight: .* no kernels in C yet: use --engine"):
+    with pytest.raises(IncompatibleRule, match=r"layer fc1\.weight: the law affine has no kernel in C yet"):
         lower(bound, (4,))
 
 
