@@ -63,7 +63,7 @@ def test_transforms_have_no_kernels(kept: dict[str, Any]) -> None:
 def test_a_law_that_c_does_not_know_is_refused_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KNOWN, "law", ())
     bound, _ = place(Spec("device", "backprop", "ideal-envm", 0, 0.1), make_config(), mlp("4-3-2"))
-    with pytest.raises(IncompatibleRule, match=r"layer fc1\.weight: the law affine has no kernel in C yet"):
+    with pytest.raises(IncompatibleRule, match=r"layer fc1\.weight: the law linear has no kernel in C yet"):
         lower(bound, (4,))
 
 
