@@ -114,6 +114,12 @@ def parser() -> Parser:
     _flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
     _flag(one, "--json", action="store_true", help="one JSON object")
 
+    one = _verb(verbs, "export", _export, "a trial's program as a folder of C that tests itself")
+    one.add_argument("run", type=Path, help="run folder, or RUN/trials/NAME of one")
+    _flag(one, "--to", default="c", help="c: C99 with the kernels, vectors and a Makefile (c)")
+    _flag(one, "--out", type=Path, required=True, help="folder to write")
+    _flag(one, "--steps", type=int, default=20, help="training steps in its test (20)")
+
     one = _verb(verbs, "report", _report, "write the report of a run anew")
     one.add_argument("run", type=Path, help="run folder")
     _verb(verbs, "doctor", _doctor, "what this machine offers")
@@ -258,6 +264,16 @@ def _program_check(found: argparse.Namespace) -> int:
     from hwtrain.console import print_check
 
     return 0 if print_check(found.run, found.steps, as_json=found.json) else 1
+
+
+def _export(found: argparse.Namespace) -> int:
+    from hwtrain.analysis.programs import export
+
+    if found.to != "c":
+        raise ConfigError(f"--to {found.to}: {nearest(found.to, ['c'])}")
+    compared = export(found.run, found.out, found.steps)
+    print(f"{found.out}: its test compared {compared:,} values, 0 differ; build it with make")
+    return 0
 
 
 def _report(found: argparse.Namespace) -> int:

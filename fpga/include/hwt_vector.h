@@ -49,7 +49,7 @@ static inline void hwt_vector_within(int32_t n, float limit, const hwt_signal *a
         const HWT_TERM gap = (HWT_TERM)a[i] - (HWT_TERM)b[i];
         total += gap < 0 ? -gap : gap;
     }
-    *flag = total < limit;
+    *flag = (float)total < limit;
 }
 
 /* x (n) -> y (n) */

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hwtrain.errors import ConfigError, ProgramError, nearest
+from hwtrain.export.c import export_c
 from hwtrain.export.run import InterpretRunner, Memory, NativeRunner, Runner
 from hwtrain.program.cost import cost, traffic
 from hwtrain.program.ir import Program
@@ -137,17 +138,13 @@ def check(run: Path, steps: int = 20) -> Check:
     Raises:
         HwtrainError: no such run, no kernels in C for its device, or no compiler.
     """
-    if steps < 1:
-        raise ConfigError(f"steps = {steps}: at least 1")
     trial = rebuild(run)
     program = program_of(trial)
-    data, position = trial.data, trial.position
-    order = order_of(trial.spec.seed, position.epoch, len(data.train_y))
-    taken = np.resize(np.roll(order, -position.samples), steps * trial.config.batch)
-    x, labels = _codes(trial, data.train_x[taken]), data.train_y[taken].astype(np.int32)
+    position = trial.position
+    samples = _next_samples(trial, steps)
     found: list[Memory] = []
     for runner in (NativeRunner(program), InterpretRunner(program)):
-        memory = runner.memory(steps, {"x": x.copy(), "labels": labels.copy()})
+        memory = runner.memory(steps, {name: values.copy() for name, values in samples.items()})
         with np.errstate(all="ignore"):  # weights that diverged must agree, too
             runner.run("step", steps, memory, trial.spec.lr, position.step)
             runner.run("predict", steps, memory)
@@ -174,3 +171,26 @@ def _codes(trial: Rebuilt, x: NDArray[np.float32]) -> NDArray[Any]:
     """Samples as the net's signals."""
     codes: NDArray[Any] = trial.bound.net.encode(torch.from_numpy(x)).contiguous().numpy()
     return codes
+
+
+def export(run: Path, folder: Path, steps: int = 20) -> int:
+    """Write the trial's program as a folder of C that tests itself; how many values its test compares.
+
+    Raises:
+        HwtrainError: no such run, a kernel for the host alone, no compiler, or a folder that holds files.
+    """
+    trial = rebuild(run)
+    batch = trial.config.batch
+    x, labels = _next_samples(trial, steps).values()
+    samples = {"x": x.reshape(steps, batch, *x.shape[1:]), "labels": labels.reshape(steps, batch)}
+    return export_c(program_of(trial), samples, trial.spec.lr, folder)
+
+
+def _next_samples(trial: Rebuilt, steps: int) -> Memory:
+    """What the trial would train on next."""
+    if steps < 1:
+        raise ConfigError(f"steps = {steps}: at least 1")
+    data, position = trial.data, trial.position
+    order = order_of(trial.spec.seed, position.epoch, len(data.train_y))
+    taken = np.resize(np.roll(order, -position.samples), steps * trial.config.batch)
+    return {"x": _codes(trial, data.train_x[taken]), "labels": data.train_y[taken].astype(np.int32)}

@@ -43,8 +43,8 @@ class HostC:
     arena: int
 
 
-def host_c(program: Program, threads: int = 1) -> HostC:
-    """Print every entry, and for each a loop over many windows that a runner calls."""
+def host_c(program: Program, threads: int = 1, *, many: bool = True) -> HostC:
+    """Print every entry; with ``many``, for each a loop over many windows that a runner calls."""
     layout = plan(program)
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
     printer = _Printer(program, layout, order)
@@ -55,7 +55,9 @@ def host_c(program: Program, threads: int = 1) -> HostC:
         *printer.extra(),
     ]
     for entry in program.entries:
-        parts += [*printer.entry(entry), "", *printer.many(entry), ""]
+        parts += [*printer.entry(entry), ""]
+        if many:
+            parts += [*printer.many(entry), ""]
     return HostC("\n".join(parts), order, layout.size)
 
 
@@ -175,7 +177,10 @@ class _Printer:
     def _call(self, call: Call) -> str:
         kernel, sizes = call.meaning, call.sizes()
         arguments = [str(size) for name, size in sizes.items() if not name.isdigit()]
-        arguments += [self._number(call.numbers[name]) for name in kernel.numbers if name not in sizes]
+        numbers = [self._number(call.numbers[name]) for name in kernel.numbers if name not in sizes]
+        if not kernel.host:  # the others take what no float could hold
+            numbers = [f"(float)({text})" if text.endswith("* lr") else text for text in numbers]
+        arguments += numbers
         arguments += [self._ref(call.tensors[name]) for name in kernel.tensors]
         arguments += [self._ref(ref) for ref in call.results]
         return f"{kernel.c_name}({', '.join(arguments)});"
@@ -191,7 +196,7 @@ class _Printer:
             case Scalar(factor=factor):
                 if self.integer:  # the rate as a sign and a shift
                     return f"{1 if factor > 0 else -1}, lr + {halvings(abs(factor))}"
-                return "lr" if factor == 1 else f"{_float(factor)} * lr"
+                return f"{_float(factor)} * lr"
             case str():
                 return "HWT_" + value.upper().replace("-", "_")
             case float():

@@ -70,7 +70,7 @@ def _(a: NDArray[Any], b: NDArray[Any], limit: float) -> NDArray[Any]:
     total = kind(0)
     for left, right in zip(a.astype(kind), b.astype(kind), strict=True):
         total += abs(left - right)
-    return np.array([total < np.float32(limit)], np.int32)
+    return np.array([np.float32(total) < np.float32(limit)], np.int32)
 
 
 def _saturated(like: Tensor, wide: Tensor) -> Tensor:
