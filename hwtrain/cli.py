@@ -100,6 +100,19 @@ def parser() -> Parser:
     _flag(one, "--noise-free", action="store_true", help="the typical device, without scatter")
     _flag(one, "--seed", type=int, default=0, help="which device and scatter (0)")
 
+    one = _verb(devices, "fit", _devices_fit, "a card from a measured response, with a plot beside it")
+    one.add_argument("data", type=Path, help="CSV: up,down; pulse,G; or device,cycle,pulse,direction,G")
+    _flag(one, "--out", type=Path, metavar="CARD", help="card to write (the data's name with .toml, here)")
+    _flag(one, "--unit", metavar="UNIT", help="S, mS, uS, nS, ohm or A; 1 for arbitrary units")
+    _flag(one, "--v-read", type=float, metavar="V", help="read voltage, for currents")
+    _flag(
+        one, "--g-min", type=float, metavar="S", help="of arbitrary units: what the lowest value stands for"
+    )
+    _flag(
+        one, "--g-max", type=float, metavar="S", help="of arbitrary units: what the highest value stands for"
+    )
+    _flag(one, "--title", help="name of the device (the file's name)")
+
     rules = _verb(verbs, "rules", None, "the training rules").add_subparsers(required=True, metavar="VERB")
     _verb(rules, "list", _rules_list, "every rule in a line")
     _verb(rules, "matrix", _rules_matrix, "which rule runs on which device, from their ports")
@@ -224,6 +237,13 @@ def _devices_trace(found: argparse.Namespace) -> int:
     for point in points:
         print(f"{point.pulse},{point.direction},{point.weight!r},{point.conductance_S!r}")
     return 0
+
+
+def _devices_fit(found: argparse.Namespace) -> int:
+    from hwtrain.console import fit_card
+
+    ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
+    return fit_card(found.data, found.out, found.unit, found.v_read, ends, found.title)
 
 
 def _rules_list(found: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from rich.table import Table
 from hwtrain.analysis.estimate import estimate
 from hwtrain.cards import Card, SynapseCard, card_id
 from hwtrain.config import TrainConfig
-from hwtrain.errors import DataError
+from hwtrain.errors import ConfigError, DataError
 from hwtrain.registry import lookup, names
 from hwtrain.report.quantities import UNKNOWN, accuracy, duration, quantity, share
 
@@ -214,6 +214,46 @@ def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
             unit = _UNITS.get(name.rpartition("_")[2], "")
             shown = "not given" if value is None else f"{value} {unit}".rstrip()
             yield f"{prefix}{field.alias or name}", shown, field.description or "", measured
+
+
+def fit_card(
+    data: Path,
+    out: Path | None,
+    unit: str | None,
+    v_read: float | None,
+    ends: tuple[float, float] | None,
+    title: str | None,
+) -> int:
+    """Fit a card to a measurement; write it with a plot (PNG and SVG) beside it, and print the figures."""
+    from hwtrain.analysis.fit import fit
+    from hwtrain.analysis.fit_card import card_text, summary
+    from hwtrain.cards import read_card
+    from hwtrain.data.response import read_response
+
+    card = out or Path(f"{data.stem}.toml")
+    if card.suffix != ".toml":
+        raise ConfigError(f"{card}: a card's name ends in .toml: mend --out")
+    if out is None and card.exists():
+        raise ConfigError(f"{card}: is there already: name the card with --out")
+    found = fit(read_response(data, unit=unit, v_read=v_read), g_range=ends)
+    text = card_text(found, title=title, v_read=v_read)
+
+    from hwtrain.files import make_folder, write_file
+    from hwtrain.report.fit_plot import fit_plot
+
+    plot = fit_plot(found, card_id(str(card)))
+    make_folder(card.parent)
+    write_file(card, text)
+    read_card(card)
+    write_file(card.with_suffix(".png"), plot.png())
+    write_file(card.with_suffix(".svg"), plot.svg)
+    table = Table(show_header=False, title=f"{card_id(str(card))}, 95 % intervals", title_justify="left")
+    for row in summary(found):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(f"card: {card}, plot: {card.with_suffix('.png')}", highlight=False, soft_wrap=True)
+    return 0
 
 
 def print_rules() -> None:
