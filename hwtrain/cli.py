@@ -17,6 +17,9 @@ from typing import Any, NoReturn
 
 from hwtrain.errors import ConfigError, HwtrainError, nearest
 
+_COMPARED = ("data", "net", "epochs", "seeds", "seed", "lr", "rule")
+"""Settings of ``train`` that ``compare --train`` takes."""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse that raises ConfigError, names the nearest flag or verb, and takes no abbreviations."""
@@ -112,6 +115,16 @@ def parser() -> Parser:
         one, "--g-max", type=float, metavar="S", help="of arbitrary units: what the highest value stands for"
     )
     _flag(one, "--title", help="name of the device (the file's name)")
+
+    one = _verb(verbs, "compare", _compare, "cards side by side, and what a net learns on each")
+    one.add_argument("card", nargs="+", help="card ids or files; the first is what others are held against")
+    _flag(one, "--json", action="store_true", help="one JSON object")
+    _flag(one, "--out", type=Path, metavar="DIR", help="folder for the figures and compare.json")
+    _flag(one, "--train", action="store_true", help="train on each card, beside the software controls")
+    _flag(one, "--update", metavar="A,B", help="updates to train with (sign-pulse)")
+    for name in _COMPARED:
+        _flag(one, f"--{name}", metavar=name.upper(), help=f"as of train, with --train: {name}")
+    _flag(one, "--workers", type=int, help="processes (1)")
 
     rules = _verb(verbs, "rules", None, "the training rules").add_subparsers(required=True, metavar="VERB")
     _verb(rules, "list", _rules_list, "every rule in a line")
@@ -244,6 +257,17 @@ def _devices_fit(found: argparse.Namespace) -> int:
 
     ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
     return fit_card(found.data, found.out, found.unit, found.v_read, ends, found.title)
+
+
+def _compare(found: argparse.Namespace) -> int:
+    settings = {name: value for name in _COMPARED if (value := getattr(found, name)) is not None}
+    if not found.train and (settings or found.update or found.workers):
+        raise ConfigError(f"--{next(iter(settings), 'update or --workers')} needs --train: add it")
+    from hwtrain.console import compare
+
+    updates = found.update.split(",") if found.update else []
+    options = {"train": found.train, "updates": updates, "workers": found.workers or 1, **settings}
+    return compare(found.card, found.out, options, as_json=found.json)
 
 
 def _rules_list(found: argparse.Namespace) -> int:

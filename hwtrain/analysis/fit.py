@@ -542,17 +542,18 @@ def _least_squares(
             matrix = normal / np.outer(scale, scale) + damping * np.eye(len(scale))
             step = np.zeros(len(theta))
             step[active] = -np.linalg.lstsq(matrix, gradient[active] / scale, rcond=None)[0] / scale
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):  # a trial may go too far
                 trial = legal(theta + step)
                 ahead = residuals(trial) if np.abs(trial).max() < 1e4 else np.full_like(e, np.inf)
-            if float(ahead @ ahead) < float(e @ e):
+                reached = float(ahead @ ahead)
+            if reached < float(e @ e):
                 moved = True
                 break
             damping *= 6
         if not moved:
             break
         change = float(np.abs(trial - theta).max())
-        gained = 1 - float(ahead @ ahead) / float(e @ e)
+        gained = 1 - reached / float(e @ e)
         theta, e, damping = trial, ahead, max(damping / 10, 1e-15)
         slopes = jacobian(theta)
         if change < 1e-12 or gained < 1e-15 or float(e @ e) < len(e) * (1e-3 * _FLOOR) ** 2:

@@ -199,7 +199,7 @@ def test_twelve_encodings_give_one_card(tmp_path: Path, capsys: pytest.CaptureFi
 def test_two_columns_and_a_trace_without_directions(tmp_path: Path) -> None:
     up, down = measured(synapse_card(FEFET), 1)
     columns = "up_uS,down_uS\n" + "".join(
-        f"{a * 1e6!r},{b * 1e6!r}\n" for a, b in zip(up.g, down.g, strict=True)
+        f"{a * 1e6!r},{b * 1e6!r}\n" for a, b in zip(up.g.tolist(), down.g.tolist(), strict=True)
     )
     (tmp_path / "two.csv").write_text(columns)
     both = np.concatenate([up.g, down.g[1:]])
