@@ -580,6 +580,13 @@ class _Report:
         shapes = [f"{name}_{way}" for name in ("label", "levels", "step", "curvature") for way in _WAYS]
         pairs = list(zip(self.devices, self.solutions, strict=True))
         each = [self._named(device, one) for device, one in pairs]
+        for device, one in pairs:
+            up, down = device.curves(one)
+            if up.end <= up.start or down.end >= down.start:
+                way = "LTP pulses lower" if up.end <= up.start else "LTD pulses raise"
+                raise DataError(
+                    f"{self.response.source}: {way} the conductance: exchange up and down, or mend directions"
+                )
         halves = [self._halves(device, one) for device, one in pairs]
         figures: dict[str, Value] = {}
         for name in ("g_min_S", "g_max_S", *shapes):
@@ -749,10 +756,10 @@ class _Report:
             for sweep in device.sweeps:
                 path = curves[sweep.direction].walk(len(sweep.g)).clip(low, high) * self.span + self.low
                 found.append((sweep, path))
-                off[sweep.direction] += float(((sweep.g - path) ** 2).sum()) / self.span**2
+                off[sweep.direction] += float((((sweep.g - path) / self.span) ** 2).sum())
         for way in _WAYS:
             g = np.concatenate([sweep.g for sweep in self.response.sweeps if sweep.direction == way])
-            total[way] = float(((g - g.mean()) ** 2).sum()) / self.span**2
+            total[way] = float((((g - g.mean()) / self.span) ** 2).sum())
         return found, {way: 1 - off[way] / total[way] if total[way] > 0 else math.nan for way in _WAYS}
 
 

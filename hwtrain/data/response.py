@@ -385,8 +385,8 @@ class _Rows:
                 steps += np.diff(np.abs(pulse[rows])).tolist()
                 if not direction:
                     direction = "up" if g[rows[-1]] > g[rows[0]] else "down"
-                number[direction] += 1
                 if len(rows) > 2:
+                    number[direction] += 1
                     way_: Way = "up" if direction == "up" else "down"
                     sweeps.append(Sweep(name, number[direction], way_, g[rows]))
         if not sweeps:
@@ -458,8 +458,10 @@ class _Rows:
             value = 1 / (value * factor) if value * factor > 1e-300 else -1.0
         else:
             value *= factor
-        if not abs(value) < 1e100:
-            raise DataError(f"{self.path}: row {at + 1} of the table: {cell} is too large: check the unit")
+        if not (abs(value) < 1e100 and (value == 0 or abs(value) > 1e-100)):
+            raise DataError(
+                f"{self.path}: row {at + 1} of the table: {cell[:20]} is beyond reason: check the unit"
+            )
         return value
 
     def _enough(self, values: Values, way: str) -> None:
@@ -518,21 +520,39 @@ def _turns(g: Values, pulse: Values) -> list[str]:
     padded = np.pad(g, (width // 2, width - 1 - width // 2), mode="edge")
     smooth = np.convolve(padded, np.ones(width) / width, "valid")
     back = 0.5 * (smooth.max() - smooth.min())
-    ways = [""] * len(g)
-    low = high = last = 0
+    turns: list[int] = []
+    low = high = 0
     heading = ""
+    first = ""
     for at, value in enumerate(smooth):
-        if heading != "down" and value > smooth[high]:
-            high = at
-        if heading != "up" and value < smooth[low]:
-            low = at
+        low = at if value < smooth[low] else low
+        high = at if value > smooth[high] else high
         if heading != "up" and value - smooth[low] > back:
-            ways[last : low + 1] = ["down"] * (low + 1 - last)
-            heading, last, high = "up", low + 1, at
+            turns += [low] if heading or low > width else []
+            first = first or ("down" if turns else "up")
+            heading, high = "up", at
         elif heading != "down" and smooth[high] - value > back:
-            ways[last : high + 1] = ["up"] * (high + 1 - last)
-            heading, last, low = "down", high + 1, at
-    ways[last:] = [heading or "up"] * (len(g) - last)
-    if last and ways[0] != heading and 0 in (low, high) and ways.count(ways[0]) == 1:
-        ways[0] = ways[1]
-    return ways
+            turns += [high] if heading or high > width else []
+            first = first or ("up" if turns else "down")
+            heading, low = "down", at
+    ways: list[str] = []
+    way = first or "up"
+    for turn in turns:
+        ways += [way] * (_sharp(g, turn, width) + 1 - len(ways))
+        way = "down" if way == "up" else "up"
+    return ways + [way] * (len(g) - len(ways))
+
+
+def _sharp(g: Values, turn: int, width: int) -> int:
+    """The row near ``turn`` where two parabolas that meet there fit best."""
+    reach = width + 3
+    first, last = max(turn - reach - 8, 0), min(turn + reach + 9, len(g))
+    k = np.arange(first, last, dtype=float)
+    best, found = math.inf, turn
+    for at in range(max(turn - reach, first + 1), min(turn + reach, last - 2) + 1):
+        before, after = np.minimum(k - at, 0), np.maximum(k - at, 0)
+        design = np.stack([np.ones_like(k), before, before**2, after, after**2], axis=1)
+        off = g[first:last] - design @ np.linalg.lstsq(design, g[first:last], rcond=None)[0]
+        if float(off @ off) < best * (1 - 1e-9):
+            best, found = float(off @ off), at
+    return found

@@ -90,7 +90,7 @@ def test_intervals_hold_what_went_in() -> None:
     assert np.mean(inside) > 0.8
 
 
-def test_a_straight_response_is_linear() -> None:
+def test_a_straight_foundis_linear() -> None:
     found = fitted(measured(synapse_card(LINEAR), 3, read=0.01))
     assert found.law == "linear"
     assert found.value("levels_up") == pytest.approx(64, rel=0.02)
@@ -212,9 +212,30 @@ def test_two_columns_and_a_trace_without_directions(tmp_path: Path) -> None:
         assert found.value("label_down") == pytest.approx(1.46, abs=0.01)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("every", [1, 5])
+def test_turns_are_found_where_the_file_does_not_say_them(noise: float, every: int, tmp_path: Path) -> None:
+    response = {**AG_SI, "levels_up": 60, "levels_down": 60, "label_down": -3.0}
+    up, down = measured(synapse_card(response), 1)
+    rng = np.random.default_rng(1)
+    g = np.concatenate([up.g, *[np.concatenate([down.g[1:], up.g[1:]])] * 2, down.g[1:]])[::every]
+    rows = [
+        f"{every * at},{v!r}\n" for at, v in enumerate((g * (1 + noise * rng.normal(size=len(g)))).tolist())
+    ]
+    (tmp_path / "data.csv").write_text("pulse,G [S]\n" + "".join(rows))
+    found = read_response(tmp_path / "data.csv")
+    assert found.every == every
+    assert [(s.direction, s.cycle) for s in found.sweeps] == [
+        (w, c) for c in (1, 2, 3) for w in ("up", "down")
+    ]
+    assert all(abs(len(s.g) - 60 // every - 1) <= 2 * (noise > 0) for s in found.sweeps)
+    assert fit(found).value("label_up") == pytest.approx(2.4, abs=0.3 if noise else 1e-3)
+
+
 @pytest.mark.parametrize(
     ("text", "flags", "part"),
     [
+        ("down,up\n", ["--unit", "S"], "LTP pulses lower"),
         ("up,down\n", [], "--unit with one of"),
         ("pulse,G\n", [], "--unit with one of"),
         ("up,down\n", ["--unit", "furlong"], "write S, mS"),
@@ -230,7 +251,7 @@ def test_what_cannot_be_known_is_asked_for(
     text: str, flags: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     width = 3 if "I_uA" in text else 2
-    rows = "".join(",".join([f"{k + 1}.5"] * width) + "\n" for k in range(12))
+    rows = "".join(f"{12 - k}.5,{k + 1}.5" + ",1" * (width - 2) + "\n" for k in range(12))
     (tmp_path / "data.csv").write_text(text + rows)
     assert (
         main(["devices", "fit", str(tmp_path / "data.csv"), "--out", str(tmp_path / "c.toml"), *flags]) == 2
