@@ -791,4 +791,4 @@ def _shape(curve: Curve, low: float, high: float, way: str, every: int) -> Shape
     rate = math.log(first / last)
     label = float(vertical_deviation(abs(rate))) / UNIT if abs(rate) > 1e-5 else abs(rate) / 8 / UNIT
     levels = wide / first if abs(rate) < 1e-9 else rate / -math.log(curve.rho)
-    return Shape(sign * math.copysign(label, rate), levels * every, per, -math.expm1(-rate))
+    return Shape(sign * math.copysign(label, rate) + 0.0, levels * every, per, -math.expm1(-rate))

@@ -251,7 +251,7 @@ def test_what_cannot_be_known_is_asked_for(
     text: str, flags: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     width = 3 if "I_uA" in text else 2
-    rows = "".join(f"{12 - k}.5,{k + 1}.5" + ",1" * (width - 2) + "\n" for k in range(12))
+    rows = "".join(f"{k + 1}.5,{12 - k}.5" + ",1" * (width - 2) + "\n" for k in range(12))
     (tmp_path / "data.csv").write_text(text + rows)
     assert (
         main(["devices", "fit", str(tmp_path / "data.csv"), "--out", str(tmp_path / "c.toml"), *flags]) == 2
