@@ -106,6 +106,7 @@ def parser() -> Parser:
     one = _verb(devices, "fit", _devices_fit, "a card from a measured response, with a plot beside it")
     one.add_argument("data", type=Path, help="CSV: up,down; pulse,G; or device,cycle,pulse,direction,G")
     _flag(one, "--out", type=Path, metavar="CARD", help="card to write (the data's name with .toml, here)")
+    _flag(one, "--down", type=Path, metavar="TABLE", help="LTD table of CrossSim, DATA being the LTP table")
     _flag(one, "--unit", metavar="UNIT", help="S, mS, uS, nS, ohm or A; 1 for arbitrary units")
     _flag(one, "--v-read", type=float, metavar="V", help="read voltage, for currents")
     _flag(
@@ -256,7 +257,7 @@ def _devices_fit(found: argparse.Namespace) -> int:
     from hwtrain.console import fit_card
 
     ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
-    return fit_card(found.data, found.out, found.unit, found.v_read, ends, found.title)
+    return fit_card(found.data, found.down, found.out, found.unit, found.v_read, ends, found.title)
 
 
 def _compare(found: argparse.Namespace) -> int:

@@ -301,6 +301,7 @@ def _trained(found: Comparison) -> Table:
 
 def fit_card(
     data: Path,
+    down: Path | None,
     out: Path | None,
     unit: str | None,
     v_read: float | None,
@@ -308,9 +309,10 @@ def fit_card(
     title: str | None,
 ) -> int:
     """Fit a card to a measurement; write it with a plot (PNG and SVG) beside it, and print the figures."""
-    from hwtrain.analysis.fit import fit
+    from hwtrain.analysis.fit import fit, fit_tables
     from hwtrain.analysis.fit_card import card_text, summary
     from hwtrain.cards import read_card
+    from hwtrain.data.crosssim import read_tables
     from hwtrain.data.response import read_response
 
     card = out or Path(f"{data.stem}.toml")
@@ -318,7 +320,10 @@ def fit_card(
         raise ConfigError(f"{card}: a card's name ends in .toml: mend --out")
     if out is None and card.exists():
         raise ConfigError(f"{card}: is there already: name the card with --out")
-    found = fit(read_response(data, unit=unit, v_read=v_read), g_range=ends)
+    if down is None:
+        found = fit(read_response(data, unit=unit, v_read=v_read), g_range=ends)
+    else:
+        found = fit_tables(*read_tables(data, down, unit))
     text = card_text(found, title=title, v_read=v_read)
 
     from hwtrain.files import make_folder, write_file

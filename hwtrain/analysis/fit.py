@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,15 @@ def fit(response: Response, *, g_range: tuple[float, float] | None = None) -> Fi
     aic = {model: sum(one.aic for one in found) for model, found in solved.items()}
     chosen = min(aic, key=lambda model: (round(aic[model], 6), _PARAMETERS[model]))
     return _Report(response, devices, solved[chosen], aic, chosen, low, span).made(g_range)
+
+
+def fit_tables(response: Response, variances: Values) -> Fit:
+    """The same from CrossSim's tables: the mean responses give the law, the variances of the steps c2c."""
+    found = fit(response)
+    wide = found.value("g_max_S") - found.value("g_min_S")
+    c2c = Value(math.sqrt(float(variances.mean())) / wide)
+    unknown = {"device-to-device": "one pair of tables", "read noise": "tables of steps"}
+    return replace(found, figures=found.figures | {"c2c": c2c}, c2c_is_bound=False, unknown=unknown)
 
 
 # One device

@@ -107,7 +107,7 @@ def read_response(path: Path, *, unit: str | None = None, v_read: float | None =
     """
     if v_read is not None and not (math.isfinite(v_read) and v_read != 0):
         raise DataError(f"v_read = {v_read:g}: give the read voltage in volts")
-    rows, first, columns = _table(path, _text(path))
+    rows, first, columns = _table(path, decoded(path))
     asked = None if unit is None else _asked(unit)
     data = [column for column in columns if column.role in ("g", "r", "i", "up", "down")]
     pulse = [column.role for column in columns]
@@ -128,7 +128,8 @@ def read_response(path: Path, *, unit: str | None = None, v_read: float | None =
 # Text
 
 
-def _text(path: Path) -> str:
+def decoded(path: Path) -> str:
+    """The text of a file, whatever its encoding."""
     try:
         with path.open("rb") as file:
             data = bytes(read_up_to(file, _MOST_BYTES + 1))
@@ -305,6 +306,16 @@ def _asked(unit: str) -> tuple[float, str]:
     if found is None:
         raise DataError(f"unit = {unit[:20]!r}: write {_UNITS}; 1 for arbitrary units")
     return found
+
+
+def siemens_of(path: Path, unit: str | None) -> float:
+    """Factor from a unit of conductance to siemens; DataError if it is not said."""
+    if unit is None:
+        raise DataError(f"{path}: the unit is not said: add --unit with one of S, mS, uS or nS")
+    factor, base = _asked(unit)
+    if base != "S":
+        raise DataError(f"{path}: a table of steps is in siemens, not in {base}: mend --unit")
+    return factor
 
 
 def _scale(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -260,6 +261,32 @@ def test_what_cannot_be_known_is_asked_for(
     assert part in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "c.toml").exists()
+
+
+def test_the_tables_of_crosssim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    g, p = np.linspace(1.0, 10.0, 40), np.linspace(0, 1, 201)[1:-1]
+    scatter = 0.05 * np.array([statistics.NormalDist().inv_cdf(x) for x in p])
+    for name, mean in (("up", 0.04 * (12 - g)), ("down", -0.03 * (g + 1))):
+        rows = [g, p, *(mean + scatter[:, None])]
+        lines = ["a comment, of CrossSim", *(" ".join(f"{v:.9g}" for v in row) for row in rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    out, (up, down) = tmp_path / "card.toml", (str(tmp_path / f"{way}.csv") for way in ("up", "down"))
+    assert main(["devices", "fit", up, "--down", down, "--unit", "uS", "--out", str(out)]) == 0
+    found = read_card(out)
+    assert isinstance(found, SynapseCard)
+    assert found.range.g_max_S == pytest.approx(10e-6, rel=0.05)
+    wide = (found.range.g_max_S - found.range.g_min_S) / 1e-6
+    assert found.variation.c2c_rel_range * wide == pytest.approx(0.05, rel=0.05)
+    step, _ = found.law().nominal("up")
+    assert step * wide == pytest.approx(0.44, rel=0.05)
+    capsys.readouterr()
+    for argv in (
+        [up, "--down", down],
+        [down, "--down", up, "--unit", "S"],
+        [up, "--down", str(out), "--unit", "S"],
+    ):
+        assert main(["devices", "fit", *argv, "--out", str(out)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_the_published_trace(shared: Path, tmp_path: Path) -> None:
