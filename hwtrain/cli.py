@@ -256,6 +256,8 @@ def _devices_trace(found: argparse.Namespace) -> int:
 def _devices_fit(found: argparse.Namespace) -> int:
     from hwtrain.console import fit_card
 
+    if found.unit != "1" and (found.g_min, found.g_max) != (None, None):
+        raise ConfigError("--g-min and --g-max are for arbitrary units: add --unit 1, or leave them out")
     ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
     return fit_card(found.data, found.down, found.out, found.unit, found.v_read, ends, found.title)
 

@@ -232,11 +232,11 @@ class _Device:
         for way in range(2):
             count = max(self.count(way), 1)
             if model in ("linear", "affine"):
-                rho = math.exp(-theta[4 + way] / count) if model == "affine" else 1.0
+                rho = _rho(theta[4 + way], count) if model == "affine" else 1.0
                 found.append((rho, float(theta[2 * way]), float(theta[2 * way + 1]), float(gains[way])))
                 continue
             ends = (theta[0], theta[1]) if way == 0 else (theta[1], theta[0])
-            rho = 1.0 if model == "linear (closed)" else math.exp(-theta[2 + way] / count)
+            rho = 1.0 if model == "linear (closed)" else _rho(theta[2 + way], count)
             if model == "soft-bounds":
                 c = (1 - rho) * ends[1]
             else:
@@ -270,7 +270,7 @@ class _Device:
         cu, gu, cd, gd, ru, rd, ku, kd = self._free
         tops = []
         for way, (c, g0, rate) in enumerate(((cu, gu, ru), (cd, gd, rd))):
-            power, pulses = _powers(math.exp(-rate / max(self.count(way), 1)), self.count(way) + 1)
+            power, pulses = _powers(_rho(rate, max(self.count(way), 1)), self.count(way) + 1)
             tops.append(power[-1] * g0 + pulses[-1] * c)
         low, high = (gu + tops[1]) / 2, (gd + tops[0]) / 2
         if not high > low:
@@ -293,7 +293,7 @@ class _Device:
         best, chosen = math.inf, (0.0, 0.0, 0.5, 0.0)
         for gain in (0.0,) if self.once else (0.0, 0.05, 0.3, 1.0):
             for rate in rates:
-                rho = math.exp(-rate / count)
+                rho = _rho(rate, count)
                 keep = rho * (1 - gain)
                 power, pulses = _powers(keep, count + 1)
                 left = y - rho * gain * _remembered(y, keep) if gain else y
@@ -372,7 +372,7 @@ class _Device:
                 sign: float = sign,
                 parts: tuple[Values, Values, NDArray[np.bool_], Values] = (before, after, at_end, nothing),
             ) -> tuple[float, float]:
-                rho = math.exp(-rate / self.count(way))
+                rho = _rho(rate, self.count(way))
                 power, pulses = _powers(rho, self.count(way) + 1)
                 c = (ends[1] - power[-1] * ends[0]) / pulses[-1]
                 _, variance, likelihood = _tobit(parts[3], parts[1] - rho * parts[0] - c, parts[2], sign)
@@ -474,6 +474,11 @@ def _hazard(x: Values) -> Values:
     density = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
     found: Values = np.exp(np.minimum(density - _log_tail(x), 300))
     return found
+
+
+def _rho(rate: float, count: int) -> float:
+    """exp(-rate / count), kept within what can be computed with."""
+    return math.exp(min(max(-rate, -40.0 * count), 40.0) / count)
 
 
 def _powers(rho: float, count: int) -> tuple[Values, Values]:

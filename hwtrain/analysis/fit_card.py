@@ -37,7 +37,9 @@ def card_text(found: Fit, *, title: str | None = None, v_read: float | None = No
     source = _plain(Path(found.response.source).name)
     lines = [
         f"# hwtrain devices fit: {found.devices} device(s), {found.cycles} cycle(s).",
-        "# Intervals are 95 %. AIC: " + ", ".join(f"{n} {v:.1f}" for n, v in found.aic.items()) + ".",
+        "# Intervals are 95 %. AIC: "
+        + ", ".join(f"{n} {v:.1f}" for n, v in found.aic.items() if v < math.inf)
+        + ".",
         f"# R2 of the curve: up {found.r2['up']:.4f}, down {found.r2['down']:.4f}.",
         *(f"# Unknown: {what} ({why})." for what, why in found.unknown.items()),
         "schema = 1",
@@ -87,7 +89,7 @@ def summary(found: Fit) -> list[tuple[str, str]]:
             bound = "at most " if name == "c2c" and found.c2c_is_bound else ""
             rows.append((name, bound + _shown(found.figures[name], unit)))
     rows.append(("R2 up, down", f"{found.r2['up']:.4f}, {found.r2['down']:.4f}"))
-    rows += [("AIC " + name, f"{value:.1f}") for name, value in found.aic.items()]
+    rows += [("AIC " + name, f"{value:.1f}") for name, value in found.aic.items() if value < math.inf]
     return rows + [(what, f"unknown: {why}") for what, why in found.unknown.items()]
 
 

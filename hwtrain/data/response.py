@@ -388,6 +388,8 @@ class _Rows:
         steps: list[float] = []
         for name in dict.fromkeys(device):
             mine = np.array([at for at, other in enumerate(device) if other == name])
+            if "pulse" not in self.index:  # devices may take turns
+                pulse[mine] = np.arange(len(mine))
             ways = [way[at] for at in mine] if way else _turns(g[mine], np.abs(pulse[mine]))
             groups = _groups([cycle[at] for at in mine], ways, np.abs(pulse[mine]))
             number: Counter[str] = Counter()

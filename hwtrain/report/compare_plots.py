@@ -37,6 +37,7 @@ def compare_plots(found: Comparison, names: list[str]) -> list[Plot]:
 def _responses(found: Comparison, names: list[str]) -> Plot:
     """Share of the range against share of the pulses: LTP, then LTD."""
     figure, axes = blank("Typical responses")
+    figure.set_size_inches(5.6, 3.2)
     table: Table = {key: [] for key in ("card", "direction", "share_of_pulses", "share_of_range")}
     looks = cycle([(colour, dash) for dash in _DASHES for colour in _COLOURS])
     for name, facts, (colour, dash) in zip(names, found.facts, looks, strict=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,15 @@ def test_the_published_trace(shared: Path, tmp_path: Path) -> None:
 def test_fitting_does_not_import_torch() -> None:
     code = "import sys, hwtrain.analysis.fit_card, hwtrain.data.response; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_card_takes_less_than_two_seconds(tmp_path: Path) -> None:
+    sweeps = measured(synapse_card(AG_SI, variation={"c2c_rel_range": 0.01}), 10, read=0.01)
+    data, _ = encodings(sweeps)["plain"]
+    (tmp_path / "data.csv").write_bytes(data)
+    began = time.process_time()
+    assert main(["devices", "fit", str(tmp_path / "data.csv"), "--out", str(tmp_path / "card.toml")]) == 0
+    assert time.process_time() - began < 2
 
 
 def test_damaged_files_are_one_line_or_a_card(tmp_path: Path) -> None:
