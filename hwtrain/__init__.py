@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hwtrain.analysis.compare import Comparison as Comparison
+    from hwtrain.api import compare as compare
     from hwtrain.api import train as train
     from hwtrain.errors import HwtrainError as HwtrainError
     from hwtrain.errors import HwtrainWarning as HwtrainWarning
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from hwtrain.training.metrics import Result as Result
 
 _HOMES = {
+    "compare": "hwtrain.api",
     "train": "hwtrain.api",
+    "Comparison": "hwtrain.analysis.compare",
     "HwtrainError": "hwtrain.errors",
     "HwtrainWarning": "hwtrain.errors",
     "Net": "hwtrain.net",

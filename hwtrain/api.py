@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from hwtrain.analysis.compare import Comparison, compare_cards
 from hwtrain.config import TrainConfig, make_config
 from hwtrain.errors import HwtrainWarning
 from hwtrain.net import Net, from_torch
@@ -59,3 +61,26 @@ def train(
     for line in result.warnings:
         warnings.warn(line, HwtrainWarning, stacklevel=2)
     return result
+
+
+def compare(
+    *cards: str | Path, train: bool = False, updates: Sequence[str] = (), workers: int = 1, **settings: Any
+) -> Comparison:
+    """Cards side by side, as ``hwtrain compare`` does.
+
+    Args:
+        cards: ids or files; the first is what the others are held against.
+        train: train on each card, with the same seeds, beside the software controls.
+        updates: updates to train with; none: that of ``settings``.
+        workers: processes. The result is the same for any number.
+        settings: any key of the configuration but ``device``: ``data``, ``net``, ``epochs`` ...
+
+    Raises HwtrainError for bad input.
+
+    >>> pcmo, ideal = compare("pcmo", "ideal-envm").facts
+    >>> pcmo.asymmetry > ideal.asymmetry
+    True
+    """
+    return compare_cards(
+        [str(card) for card in cards], train=train, updates=updates, workers=workers, **settings
+    )

@@ -17,6 +17,9 @@ from typing import Any, NoReturn
 
 from hwtrain.errors import ConfigError, HwtrainError, nearest
 
+_COMPARED = ("data", "net", "epochs", "seeds", "seed", "lr", "rule")
+"""Settings of ``train`` that ``compare --train`` takes."""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse that raises ConfigError, names the nearest flag or verb, and takes no abbreviations."""
@@ -99,6 +102,30 @@ def parser() -> Parser:
     _flag(one, "--start", type=float, default=0.0, help="first weight, -1 (g_min) to 1 (g_max) (0)")
     _flag(one, "--noise-free", action="store_true", help="the typical device, without scatter")
     _flag(one, "--seed", type=int, default=0, help="which device and scatter (0)")
+
+    one = _verb(devices, "fit", _devices_fit, "a card from a measured response, with a plot beside it")
+    one.add_argument("data", type=Path, help="CSV: up,down; pulse,G; or device,cycle,pulse,direction,G")
+    _flag(one, "--out", type=Path, metavar="CARD", help="card to write (the data's name with .toml, here)")
+    _flag(one, "--down", type=Path, metavar="TABLE", help="LTD table of CrossSim, DATA being the LTP table")
+    _flag(one, "--unit", metavar="UNIT", help="S, mS, uS, nS, ohm or A; 1 for arbitrary units")
+    _flag(one, "--v-read", type=float, metavar="V", help="read voltage, for currents")
+    _flag(
+        one, "--g-min", type=float, metavar="S", help="of arbitrary units: what the lowest value stands for"
+    )
+    _flag(
+        one, "--g-max", type=float, metavar="S", help="of arbitrary units: what the highest value stands for"
+    )
+    _flag(one, "--title", help="name of the device (the file's name)")
+
+    one = _verb(verbs, "compare", _compare, "cards side by side, and what a net learns on each")
+    one.add_argument("card", nargs="+", help="card ids or files; the first is what others are held against")
+    _flag(one, "--json", action="store_true", help="one JSON object")
+    _flag(one, "--out", type=Path, metavar="DIR", help="folder for the figures and compare.json")
+    _flag(one, "--train", action="store_true", help="train on each card, beside the software controls")
+    _flag(one, "--update", metavar="A,B", help="updates to train with (sign-pulse)")
+    for name in _COMPARED:
+        _flag(one, f"--{name}", metavar=name.upper(), help=f"as of train, with --train: {name}")
+    _flag(one, "--workers", type=int, help="processes (1)")
 
     rules = _verb(verbs, "rules", None, "the training rules").add_subparsers(required=True, metavar="VERB")
     _verb(rules, "list", _rules_list, "every rule in a line")
@@ -230,6 +257,26 @@ def _devices_trace(found: argparse.Namespace) -> int:
     for point in points:
         print(f"{point.pulse},{point.direction},{point.weight!r},{point.conductance_S!r}")
     return 0
+
+
+def _devices_fit(found: argparse.Namespace) -> int:
+    from hwtrain.console import fit_card
+
+    if found.unit != "1" and (found.g_min, found.g_max) != (None, None):
+        raise ConfigError("--g-min and --g-max are for arbitrary units: add --unit 1, or leave them out")
+    ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
+    return fit_card(found.data, found.down, found.out, found.unit, found.v_read, ends, found.title)
+
+
+def _compare(found: argparse.Namespace) -> int:
+    settings = {name: value for name in _COMPARED if (value := getattr(found, name)) is not None}
+    if not found.train and (settings or found.update or found.workers):
+        raise ConfigError(f"--{next(iter(settings), 'update or --workers')} needs --train: add it")
+    from hwtrain.console import compare
+
+    updates = found.update.split(",") if found.update else []
+    options = {"train": found.train, "updates": updates, "workers": found.workers or 1, **settings}
+    return compare(found.card, found.out, options, as_json=found.json)
 
 
 def _rules_list(found: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -20,9 +20,12 @@ from rich.table import Table
 from hwtrain.analysis.estimate import estimate
 from hwtrain.cards import Card, SynapseCard, card_id
 from hwtrain.config import TrainConfig
-from hwtrain.errors import DataError
+from hwtrain.errors import ConfigError, DataError
 from hwtrain.registry import lookup, names
-from hwtrain.report.quantities import UNKNOWN, accuracy, duration, quantity, share
+from hwtrain.report.quantities import UNKNOWN, accuracy, duration, interval, quantity, share, signed
+
+if TYPE_CHECKING:
+    from hwtrain.analysis.compare import Comparison, Facts
 
 _UNITS = {"S": "S", "V": "V", "A": "A", "J": "J", "s": "s", "ohm": "Ω", "bits": "bit"}
 """By what a card's key ends in; all other numbers are shares or counts."""
@@ -214,6 +217,131 @@ def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
             unit = _UNITS.get(name.rpartition("_")[2], "")
             shown = "not given" if value is None else f"{value} {unit}".rstrip()
             yield f"{prefix}{field.alias or name}", shown, field.description or "", measured
+
+
+def compare(cards: list[str], out: Path | None, options: dict[str, Any], *, as_json: bool) -> int:
+    """Cards side by side, as a table or JSON; figures and JSON in ``out``."""
+    from hwtrain.analysis.compare import compare_cards
+    from hwtrain.files import make_folder, write_file
+    from hwtrain.report.compare_plots import compare_plots
+
+    with _progress(1) as progress:
+        found = compare_cards(cards, progress=progress, **options)
+    text = json.dumps(found.as_dict(), indent=None if as_json else 1)
+    if out is not None:
+        make_folder(out)
+        write_file(out / "compare.json", text + "\n")
+        for plot in compare_plots(found, cards):
+            write_file(out / f"{plot.name}.png", plot.png())
+            write_file(out / f"{plot.name}.svg", plot.svg)
+            write_file(out / f"{plot.name}.csv", plot.csv())
+    if as_json:
+        print(text)
+        return 0
+    console = Console()
+    table = Table()
+    table.add_column("")
+    for one in found.facts:
+        table.add_column(one.id, overflow="fold")
+    for label, cells in _compared(found.facts):
+        table.add_row(label, *cells)
+    console.print(table)
+    if found.trained:
+        console.print(_trained(found))
+    return 0
+
+
+def _compared(facts: list[Facts]) -> Iterator[tuple[str, list[str]]]:
+    """Rows of the table of facts."""
+
+    def row(shown: Callable[[Facts], str]) -> list[str]:
+        return [shown(one) for one in facts]
+
+    def number(value: float | None) -> str:
+        return UNKNOWN if value is None else f"{value:.3g}"
+
+    def levels(value: float | None) -> str:
+        return "never arrives" if value is None else f"{value:g}"
+
+    def bent(value: float | None) -> str:
+        return "none: soft bounds" if value is None else f"{value:.3g}"
+
+    yield "law", row(lambda one: one.law)
+    yield "on/off", row(lambda one: number(one.on_off))
+    yield "levels up, down", row(lambda one: f"{levels(one.levels_up)}, {levels(one.levels_down)}")
+    yield "label up, down", row(lambda one: f"{bent(one.label_up)}, {bent(one.label_down)}")
+    yield "asymmetry", row(lambda one: bent(one.asymmetry))
+    yield (
+        "symmetry point",
+        row(lambda one: "none" if one.symmetry_point is None else number(one.symmetry_point)),
+    )
+    yield "c2c, of the range", row(lambda one: UNKNOWN if one.c2c is None else share(one.c2c))
+    yield "d2d", row(lambda one: ", ".join(f"{k} {v:.3g}" for k, v in (one.d2d or {}).items()) or UNKNOWN)
+    yield "energy of a pulse up", row(lambda one: quantity(one.energy_up_J, "J"))
+    yield "energy of a pulse down", row(lambda one: quantity(one.energy_down_J, "J"))
+    yield "provenance", row(lambda one: f"{one.provenance}{'' if one.verified else ', not verified'}")
+
+
+def _trained(found: Comparison) -> Table:
+    """Accuracies; differences are paired over seeds, with 95 % intervals."""
+    config = found.config
+    assert config is not None
+    table = Table(
+        title=f"{config.data}, {config.net}, {config.seeds} seeds, {config.epochs} epochs",
+        title_justify="left",
+    )
+    for column in ("card", "update", "accuracy %", "points from the first card", "pulses", "pulse energy"):
+        table.add_column(column, overflow="fold")
+    for one in found.trained:
+        other = "" if one.difference is None else f"{signed(one.difference.mean)} {interval(one.difference)}"
+        pulsed = ["", ""] if one.update is None else [quantity(one.pulses, ""), quantity(one.energy_J, "J")]
+        table.add_row(one.id, one.update or "software", accuracy(one.accuracy), other.rstrip(), *pulsed)
+    return table
+
+
+def fit_card(
+    data: Path,
+    down: Path | None,
+    out: Path | None,
+    unit: str | None,
+    v_read: float | None,
+    ends: tuple[float, float] | None,
+    title: str | None,
+) -> int:
+    """Fit a card to a measurement; write it with a plot (PNG and SVG) beside it, and print the figures."""
+    from hwtrain.analysis.fit import fit, fit_tables
+    from hwtrain.analysis.fit_card import card_text, summary
+    from hwtrain.cards import read_card
+    from hwtrain.data.crosssim import read_tables
+    from hwtrain.data.response import read_response
+
+    card = out or Path(f"{data.stem}.toml")
+    if card.suffix != ".toml":
+        raise ConfigError(f"{card}: a card's name ends in .toml: mend --out")
+    if out is None and card.exists():
+        raise ConfigError(f"{card}: is there already: name the card with --out")
+    if down is None:
+        found = fit(read_response(data, unit=unit, v_read=v_read), g_range=ends)
+    else:
+        found = fit_tables(*read_tables(data, down, unit))
+    text = card_text(found, title=title, v_read=v_read)
+
+    from hwtrain.files import make_folder, write_file
+    from hwtrain.report.fit_plot import fit_plot
+
+    plot = fit_plot(found, card_id(str(card)))
+    make_folder(card.parent)
+    write_file(card, text)
+    read_card(card)
+    write_file(card.with_suffix(".png"), plot.png())
+    write_file(card.with_suffix(".svg"), plot.svg)
+    table = Table(show_header=False, title=f"{card_id(str(card))}, 95 % intervals", title_justify="left")
+    for row in summary(found):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(f"card: {card}, plot: {card.with_suffix('.png')}", highlight=False, soft_wrap=True)
+    return 0
 
 
 def print_rules() -> None:

@@ -79,6 +79,10 @@ class Plot:
         """The figure as PDF, the same bytes every time."""
         return self._saved("pdf", {"CreationDate": None})
 
+    def png(self) -> bytes:
+        """The figure as PNG, the same bytes every time."""
+        return self._saved("png", {"Software": None})
+
     def csv(self) -> str:
         """The columns, numbers in full."""
         text = io.StringIO()
@@ -91,7 +95,7 @@ class Plot:
         content = io.BytesIO()
         # An SVG's ids are salted hashes, and a page holds several figures.
         with house_style(), rc_context({"svg.hashsalt": self.name}):
-            self.figure.savefig(content, format=kind, metadata=metadata)
+            self.figure.savefig(content, format=kind, metadata=metadata, dpi=150)
         return content.getvalue()
 
 

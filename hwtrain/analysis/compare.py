@@ -1,0 +1,281 @@
+"""Cards side by side: what they say of a device, and what a net learns on each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from hwtrain.analysis.estimate import Estimate, estimate
+from hwtrain.cards import SynapseCard, card, card_id
+from hwtrain.config import TrainConfig, make_config
+from hwtrain.errors import ConfigError
+from hwtrain.synapse.label import UNIT, vertical_deviation
+from hwtrain.synapse.laws.base import Branch, Law
+from hwtrain.training.loop import run
+
+Way = Literal["up", "down"]
+Progress = Callable[[str, int, int], None]
+
+_LONGEST = 1 << 20
+"""Pulses after which a branch is said never to arrive."""
+_ARRIVED = 1 - 1e-6
+_LEFT = 1e-9
+"""Share of its first step below which a branch has none left."""
+_GRID = 2001
+_D2D = {"range": ("g_min_dtod", "g_max_dtod"), "variation": ("step_dtod", "bias_dtod", "label_dtod")}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says; None is what it does not say, or what its law does not have.
+
+    ``levels``: pulses over the range (None: it never arrives). ``label``: NeuroSim's, of that curve.
+    ``asymmetry`` = |label_up - label_down|. ``symmetry_point``: the weight, -1 at g_min and 1 at g_max, at
+    which the steps up and down are equal. ``c2c``: sd of one pulse, share of the range. ``d2d``: the card's
+    keys. ``energy``: V^2 G t of one pulse at mid-range, or the measured one.
+    """
+
+    id: str
+    title: str
+    law: str
+    on_off: float
+    levels_up: float | None
+    levels_down: float | None
+    label_up: float | None
+    label_down: float | None
+    asymmetry: float | None
+    symmetry_point: float | None
+    c2c: float | None
+    d2d: dict[str, float] | None
+    energy_up_J: float | None
+    energy_down_J: float | None
+    provenance: str
+    citation: str
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Accuracies (fractions) by seed of a card under an update, or of a control (``update`` is None).
+
+    ``difference``: paired with the same seeds of the first card under the same update; of a control, with
+    the first row.
+    """
+
+    id: str
+    update: str | None
+    accuracies: list[float]
+    accuracy: Estimate
+    difference: Estimate | None
+    pulses: float | None
+    energy_J: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Facts of every card, and accuracies if they were trained."""
+
+    facts: list[Facts]
+    trained: list[Trained]
+    config: TrainConfig | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        names = ("data", "net", "epochs", "seeds", "seed", "lr", "rule")
+        settings = None if self.config is None else {name: getattr(self.config, name) for name in names}
+        trained = [
+            vars(row)
+            | {"accuracy": vars(row.accuracy), "difference": row.difference and vars(row.difference)}
+            for row in self.trained
+        ]
+        return {"cards": [vars(one) for one in self.facts], "settings": settings, "trained": trained}
+
+
+def facts(name: str) -> Facts:
+    """What the card ``name`` says; ConfigError for one that is no synapse."""
+    found = synapse(name)
+    law, spread = found.law(), found.variation
+    levels = {way: _levels(law, way) for way in ("up", "down")}
+    labels = {way: _label(found, law, way, levels[way]) for way in ("up", "down")}
+    up, down = labels["up"], labels["down"]
+    given = {key for key in ("c2c_rel_range", "c2c_rel_step") if key in spread.model_fields_set}
+    middle = (_middle(law, "up") + _middle(law, "down")) / 2
+    d2d = {
+        key: float(getattr(getattr(found, table), key))
+        for table, keys in _D2D.items()
+        for key in keys
+        if key in getattr(found, table).model_fields_set
+    }
+    return Facts(
+        card_id(name),
+        found.device.title,
+        str(found.response["law"]),
+        found.range.g_max_S / found.range.g_min_S,
+        levels["up"],
+        levels["down"],
+        up,
+        down,
+        None if up is None or down is None else abs(up - down),
+        _symmetry(law),
+        math.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle) if given else None,
+        d2d or None,
+        _energy(found, "up"),
+        _energy(found, "down"),
+        found.provenance.kind,
+        found.provenance.citation,
+        found.provenance.verified,
+    )
+
+
+def compare_cards(
+    names: Sequence[str],
+    *,
+    train: bool = False,
+    updates: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+    **settings: Any,
+) -> Comparison:
+    """The facts of the cards and, if ``train``, what ``settings`` learn on each under each update."""
+    if len(set(map(card_id, names))) < len(names):
+        raise ConfigError("compare: two cards have the same name: rename one, or leave it out")
+    if not names:
+        raise ConfigError("compare: no card is named: name one or more")
+    found = [facts(name) for name in names]
+    if not train:
+        return Comparison(found, [], None)
+    tried = list(updates) or [make_config(**settings).update]
+    if len(set(tried)) < len(tried):
+        raise ConfigError("update: the same one twice: leave one out")
+    planned = [
+        (name, update, make_config(**{**settings, "device": name, "update": update}))
+        for update in tried
+        for name in names
+    ]
+    rows: list[Trained] = []
+    controls: list[tuple[str, list[float]]] = []
+    firsts: dict[str, list[float]] = {}
+    config = planned[0][2]
+    for name, update, wanted in planned:
+        result = run(wanted, workers=workers, controls=not rows, progress=progress)
+        if not rows:
+            config = result.config
+            labels = {"baseline": "software backprop", "shallow": "shallow"}
+            controls = [(label, _by_seed(result.trials, role)) for role, label in labels.items()]
+        values = _by_seed(result.trials, "device")
+        first = firsts.setdefault(update, values)
+        other = None if first is values else _paired(values, first)
+        made = Trained(card_id(name), update, values, estimate(values), other, result.pulses, result.energy_J)
+        rows.append(made)
+    rows += [
+        Trained(label, None, values, estimate(values), _paired(values, rows[0].accuracies), None, None)
+        for label, values in controls
+    ]
+    return Comparison(found, rows, config)
+
+
+def synapse(name: str) -> SynapseCard:
+    """A synapse's card."""
+    found = card(name)
+    if not isinstance(found, SynapseCard):
+        raise ConfigError(f"{name}: a card of kind {found.kind} has no pulse response: choose a synapse")
+    return found
+
+
+def path(law: Law, way: Way, pulses: int) -> list[float]:
+    """Travel of the typical device after 0 .. ``pulses`` pulses."""
+    n = torch.arange(1, pulses + 1)
+    travel = law.advance(torch.zeros(pulses, dtype=torch.float64), n, _branch(law, way)).clamp(0, 1)
+    return [0.0, *travel.tolist()]
+
+
+def _by_seed(trials: list[dict[str, Any]], role: str) -> list[float]:
+    return [float(row["accuracy"]) for row in trials if row["role"] == role]
+
+
+def _paired(these: list[float], those: list[float]) -> Estimate:
+    return estimate([a - b for a, b in zip(these, those, strict=True)])
+
+
+def _branch(law: Law, way: Way) -> Branch:
+    step, bend = law.nominal(way)
+    return Branch(torch.tensor(step, dtype=torch.float64), torch.tensor(bend, dtype=torch.float64))
+
+
+def _middle(law: Law, way: Way) -> float:
+    return float(law.middle_step(_branch(law, way)))
+
+
+def _levels(law: Law, way: Way) -> int | None:
+    """Fewest pulses over the range, by doubling and halving; None where no step is left at its end."""
+    start, branch = torch.zeros(1, dtype=torch.float64), _branch(law, way)
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    first, last = (law.advance(ends, torch.ones(2, dtype=torch.long), branch) - ends).tolist()
+    if last < _LEFT * first:
+        return None
+
+    def arrived(n: int) -> bool:
+        return float(law.advance(start, torch.tensor([n]), branch)) >= _ARRIVED
+
+    high = 1
+    while not arrived(high):
+        high *= 2
+        if high > _LONGEST:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if arrived(middle) else (middle, high)
+    return high
+
+
+def _label(found: SynapseCard, law: Law, way: Way, levels: float | None) -> float | None:
+    """As the card says it, else from the curvature, else from the curve itself."""
+    given = found.response.get(f"label_{way}")
+    if given is not None:
+        return float(given)
+    sign = 1.0 if way == "up" else -1.0
+    name = found.response["law"]
+    if name == "linear":
+        return 0.0
+    if levels is None:
+        return None  # a branch that never arrives has no whole curve
+    if name == "affine":
+        rate = -math.log1p(-law.nominal(way)[1])
+        if abs(rate) < 1e-5:
+            return float(sign * rate / 8 / UNIT)
+        return float(sign * math.copysign(float(vertical_deviation(abs(rate))) / UNIT, rate))
+    curve = path(law, way, int(levels))
+    off = max((g - at / levels for at, g in enumerate(curve)), key=abs)
+    return float(sign * off / UNIT)
+
+
+def _symmetry(law: Law) -> float | None:
+    """Where the difference of the steps changes sign; None where it never does, or vanishes everywhere."""
+    g = torch.linspace(0, 1, _GRID, dtype=torch.float64)
+    one = torch.ones(_GRID, dtype=torch.long)
+    up = law.advance(g, one, _branch(law, "up")) - g
+    down = law.advance(1 - g, one, _branch(law, "down")) - (1 - g)
+    off = up - down
+    off = off.masked_fill(off.abs() < 1e-12, 0.0)  # what rounding leaves of equal steps
+    turns = torch.nonzero(off[:-1] * off[1:] < 0).flatten()
+    exact = torch.nonzero(off == 0).flatten()
+    if len(turns) == 0:
+        return 2 * float(g[exact[0]]) - 1 if len(exact) == 1 else None
+    at = int(turns[0])
+    share = float(off[at] / (off[at] - off[at + 1]))
+    return 2 * float(g[at] + share * (g[at + 1] - g[at])) - 1
+
+
+def _energy(found: SynapseCard, way: Way) -> float | None:
+    pulse = found.pulse
+    if pulse.energy_J is not None:
+        return pulse.energy_J
+    volt, second = getattr(pulse, f"v_{way}_V"), getattr(pulse, f"t_{way}_s")
+    if volt is None or second is None:
+        return None
+    return float(volt**2 * (found.range.g_min_S + found.range.g_max_S) / 2 * second)
