@@ -9,6 +9,7 @@ z = 2 a w / (w_max - w_min) + b, one noise-free pulse is
 
 where an imbalance up_down > 0 takes the LTD step times (1 - up_down), and up_down < 0 the LTP step
 times (1 + up_down). Weights have no unit: g_min stands at w_min and g_max at w_max.
+A card without gamma_down and amp_down (phase change) has no gradual LTD: one pulse resets the cell.
 """
 
 from __future__ import annotations
@@ -40,18 +41,24 @@ class ExpStepParams(Strict):
     a: float = key("slope of z over half the range", "fit the curve", ge=-50, le=50)
     b: float = key("z at weight 0", "fit the curve", ge=-50, le=50)
     gamma_up: float = key("rate of the LTP exponential", "fit the curve", ge=-50, le=50)
-    gamma_down: float = key("rate of the LTD exponential", "fit the curve", ge=-50, le=50)
+    gamma_down: float | None = key(
+        "rate of the LTD exponential", "fit the curve", default=None, ge=-50, le=50
+    )
     amp_up: float = key("amplitude of the LTP exponential (aihwkit's A_up)", "fit the curve")
-    amp_down: float = key("amplitude of the LTD exponential (aihwkit's A_down)", "fit the curve")
+    amp_down: float | None = key(
+        "amplitude of the LTD exponential (aihwkit's A_down)", "fit the curve", default=None
+    )
 
     @model_validator(mode="after")
     def _moves(self) -> ExpStepParams:
         if self.w_min >= self.w_max:
             raise ValueError(f"w_min = {self.w_min:g} is not below w_max = {self.w_max:g}: exchange them")
+        if (self.gamma_down is None) != (self.amp_down is None):
+            raise ValueError("gamma_down and amp_down go together: give both, or neither for one-pulse resets")
         for way in ("up", "down"):
             base, amp, rate = _branch(self, way)
             first, middle = (base * (1 - amp * math.exp(rate * at)) for at in (0.0, 0.5))
-            if not (_SMALLEST < first < 1 and 0 < middle < 1):
+            if not (_SMALLEST < first <= 1 and 0 < middle <= 1):
                 raise ValueError(
                     f"steps {way} are {first:g} of the range at the start and {middle:g} in the middle; "
                     f"both must lie between 0 and 1: look at amp_{way} and gamma_{way}"
@@ -87,6 +94,8 @@ def _branch(p: ExpStepParams, way: str) -> tuple[float, float, float]:
         z = 2 * p.a * p.w_min / width + p.b
         base = p.dw_min * (1 + min(p.up_down, 0.0))
         return base / width, p.amp_up * math.exp(p.gamma_up * z), 2 * p.a * p.gamma_up
+    if p.gamma_down is None or p.amp_down is None:
+        return 1.0, 0.0, 0.0
     z = 2 * p.a * p.w_max / width + p.b
     base = p.dw_min * (1 - max(p.up_down, 0.0))
     return base / width, p.amp_down * math.exp(-p.gamma_down * z), 2 * p.a * p.gamma_down
