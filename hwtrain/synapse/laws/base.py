@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hwtrain.strict_toml import Strict
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _STILL = 1e-13
 """A pulse that moves a cell by less than this share of its range moves it no more."""
+_WALKED = 64
+"""Longest train that cells which differ walk pulse by pulse; longer ones (write-verify) flow."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,15 @@ class Stepwise(Law):
     def advance(
         self, travel: Float[Tensor, "cells"], n: Int[Tensor, "cells"], branch: Branch
     ) -> Float[Tensor, "cells"]:
-        """Pulse by pulse on the cells that have pulses left and have not arrived."""
-        alike = travel.numel() > 1 and branch.step.ndim == branch.bend.ndim == 0
-        if alike and bool((travel == travel[0]).all()):
-            return self._staircase(travel[:1], n, branch)
-        travel, step, bend = travel.clone(), *_each(branch, travel)
-        going = (n > 0).nonzero()[:, 0]
+        """Pulse by pulse; trains of over 64 pulses on cells that differ by the flow of the law."""
+        if travel.numel() == 0:
+            return travel.clone()
+        step, bend = _each(branch, travel)
+        if all(bool((each == each[0]).all()) for each in (travel, step, bend)):
+            return self._staircase(travel[:1], n, Branch(step[:1], bend[:1]))
+        long = n > _WALKED
+        travel = self._flow(travel, n, step, bend).where(long, travel)
+        going = ((n > 0) & ~long).nonzero()[:, 0]
         done = 0
         while going.numel() > 0:
             at = travel[going]
@@ -142,9 +147,35 @@ class Stepwise(Law):
         middle = step * self.shape(half, bend.expand_as(half))
         return middle if branch.step.ndim or branch.bend.ndim else middle[0]
 
+    def _flow(self, travel: Tensor, n: Tensor, step: Tensor, bend: Tensor) -> Tensor:
+        """The smooth curve through the staircase, by Euler's modified equation.
+
+        With H the integral of 1/shape, n = (H(t') - H(t))/step + ln(shape(t')/shape(t))/2, but for
+        terms of the order of the step.
+        """
+        import torch
+
+        travel = travel.clone()
+        for branch in bend[n > _WALKED].unique():
+            where = ((n > _WALKED) & (bend == branch)).nonzero()[:, 0]
+            share = torch.linspace(0, 1, 4097, dtype=torch.float64, device=travel.device)
+            grid = 1 - (1 - share) ** 3  # dense at the far end, where steps may vanish
+            shape = self.shape(grid, branch.double().expand_as(grid)).clamp(min=1e-9)
+            passed = torch.cumulative_trapezoid(1 / shape, grid).clone()
+            passed = torch.cat([passed.new_zeros(1), passed])
+            start, s = travel[where].double().clamp(0, 1), step[where].double()
+            from_, at = _between(start, grid, passed), _between(start, grid, shape)
+            target = from_ + s * n[where]
+            for _ in range(3):
+                end = _between(target, passed, grid)
+                target = from_ + s * (n[where] - (_between(end, grid, shape) / at).log() / 2)
+            beyond = (target - passed[-1]).clamp(min=0) * shape[-1]
+            travel[where] = (_between(target, passed, grid) + beyond).to(travel.dtype)
+        return travel
+
     def _staircase(self, start: Tensor, n: Tensor, branch: Branch) -> Tensor:
         """Travel of cells that all stand at ``start``: one walk serves them all."""
-        step, bend = _each(branch, start)
+        step, bend = branch.step, branch.bend
         stairs, size = [start], step * self.shape(start, bend)
         for _ in range(int(n.max())):
             if bool((stairs[-1] >= 1) | (size < _STILL)):
@@ -167,6 +198,7 @@ class Table(Stepwise):
     ) -> None:
         fallen = [1 - g for g in reversed(g_down)], list(reversed(down))
         self._rows = [(list(g_up), list(up)), fallen]  # both in travel
+        self._tensors: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for name, (_, steps) in zip(("up", "down"), self._rows, strict=True):
             if min(steps) <= 0 or max(steps) > 1:
                 raise ValueError(f"the steps {name} must lie above 0 and be at most the range")
@@ -178,15 +210,22 @@ class Table(Stepwise):
 
     def shape(self, travel: Float[Tensor, "cells"], bend: Tensor) -> Float[Tensor, "cells"]:
         """Linear interpolation of the branch's steps."""
-        up, down = (_interpolated(travel, *row) for row in self._rows)
+        place = (travel.dtype, travel.device)
+        if place not in self._tensors:  # by dtype and device: pulses come one by one
+            self._tensors[place] = [
+                (travel.new_tensor(at), travel.new_tensor(steps) / steps[0]) for at, steps in self._rows
+            ]
+        up, down = (_between(travel.contiguous(), *row) for row in self._tensors[place])
         return up.where(bend < 0.5, down)
 
 
-def _interpolated(travel: Tensor, where: list[float], steps: list[float]) -> Tensor:
-    at, y = travel.new_tensor(where), travel.new_tensor(steps) / steps[0]
-    travel = travel.clamp(0, 1)
-    right = (travel[:, None] > at).sum(1).clamp(1, len(where) - 1)
-    share = (travel - at[right - 1]) / (at[right] - at[right - 1])
+def _between(x: Tensor, at: Tensor, y: Tensor) -> Tensor:
+    """Linear interpolation of y(at), flat outside."""
+    import torch
+
+    x = x.clamp(at[0], at[-1])
+    right = torch.searchsorted(at, x).clamp(1, len(at) - 1)
+    share = (x - at[right - 1]) / (at[right] - at[right - 1]).clamp(min=1e-300)
     return y[right - 1] + share * (y[right] - y[right - 1])
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-_COUNTED = 256
+_COUNTED = 64
 """Pulses that are walked one by one before the count N(v) takes over."""
 
 
@@ -68,7 +68,7 @@ class PowStep(Stepwise):
     def advance(
         self, travel: Float[Tensor, "cells"], n: Int[Tensor, "cells"], branch: Branch
     ) -> Float[Tensor, "cells"]:
-        """Pulse by pulse; where the power is above 1, by N(v) after the first 256."""
+        """Pulse by pulse; where the power is above 1, by N(v) after the first 64."""
         step = branch.step.expand_as(travel)
         power = branch.bend.expand_as(travel)
         endless = (power > 1.001) & (n > _COUNTED)
