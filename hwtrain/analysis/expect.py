@@ -62,11 +62,13 @@ def check_card(name: str, card: Card) -> None:
         published = getattr(card.expect, key)
         if published is not None and abs(value / published - 1) > 2 * _NEAR_END:
             raise CardError(
-                f"{name}: the simulated response gives {key} = {value:.4g} and expect.{key} is {published:.4g}"
+                f"{name}: the simulated response gives {key} = {value:.4g}; expect.{key} is {published:.4g}"
             )
 
 
-def _check_label(name: str, card: SynapseCard, way: Literal["up", "down"], response: NDArray[np.float64]) -> None:
+def _check_label(
+    name: str, card: SynapseCard, way: Literal["up", "down"], response: NDArray[np.float64]
+) -> None:
     """The label that the simulated curve has, against the one that the card gives."""
     given, levels = card.response.get(f"label_{way}"), card.response.get(f"levels_{way}")
     if given is None or levels is None:
@@ -77,4 +79,6 @@ def _check_label(name: str, card: SynapseCard, way: Literal["up", "down"], respo
     bent = size if off[np.abs(off).argmax()] > 0 else -size
     label = bent if way == "up" else -bent
     if abs(label - given) > _LABEL_OFF:
-        raise CardError(f"{name}: the simulated response has label {label:.3g} {way}, the card says {given:g}")
+        raise CardError(
+            f"{name}: the simulated response has label {label:.3g} {way}, the card says {given:g}"
+        )

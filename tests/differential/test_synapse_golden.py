@@ -93,7 +93,7 @@ def response(card: SynapseCard, p: dict[str, Any], w: float, up: int, down: int)
 def test_trace_of_aihwkit_is_reproduced(shared: Path, family: str) -> None:
     p, expected = recorded(shared, family)
     weights = response(card_of(family, p), p, 0.0, 300, 300)
-    assert np.ptp(expected) > 0.7  # the recorded device really moved
+    assert np.ptp(expected) > 0.5  # the recorded device really moved
     # aihwkit adds in float32; constant steps never contract, so its rounding adds up to 1.87e-6.
     assert np.abs(weights - expected).max() < (2e-6 if family == "constant" else 1e-6)
 

@@ -156,11 +156,11 @@ class Stepwise(Law):
         import torch
 
         travel = travel.clone()
-        for branch in bend[n > _WALKED].unique():
-            where = ((n > _WALKED) & (bend == branch)).nonzero()[:, 0]
+        for value in sorted(set(bend[n > _WALKED].tolist())):
+            where = ((n > _WALKED) & (bend == value)).nonzero()[:, 0]
             share = torch.linspace(0, 1, 4097, dtype=torch.float64, device=travel.device)
             grid = 1 - (1 - share) ** 3  # dense at the far end, where steps may vanish
-            shape = self.shape(grid, branch.double().expand_as(grid)).clamp(min=1e-9)
+            shape = self.shape(grid, grid * 0 + value).clamp(min=1e-9)
             passed = torch.cumulative_trapezoid(1 / shape, grid).clone()
             passed = torch.cat([passed.new_zeros(1), passed])
             start, s = travel[where].double().clamp(0, 1), step[where].double()

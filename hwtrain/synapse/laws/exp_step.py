@@ -54,7 +54,9 @@ class ExpStepParams(Strict):
         if self.w_min >= self.w_max:
             raise ValueError(f"w_min = {self.w_min:g} is not below w_max = {self.w_max:g}: exchange them")
         if (self.gamma_down is None) != (self.amp_down is None):
-            raise ValueError("gamma_down and amp_down go together: give both, or neither for one-pulse resets")
+            raise ValueError(
+                "gamma_down and amp_down go together: give both, or neither for one-pulse resets"
+            )
         for way in ("up", "down"):
             base, amp, rate = _branch(self, way)
             first, middle = (base * (1 - amp * math.exp(rate * at)) for at in (0.0, 0.5))

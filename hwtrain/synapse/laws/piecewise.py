@@ -8,7 +8,7 @@ share of the range: aihwkit's dw_min / (w_max - w_min).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
