@@ -74,9 +74,9 @@ def test_conductances_stay_in_bounds(synapse: str, cells_of: CellsOf) -> None:
         cells.pulse(index, sign * burst, DRAWS.at(turn))
         assert (cells.g >= cells.low).all()
         assert (cells.g <= cells.high).all()
-        ends |= {"low"} if (cells.g == cells.low).any() else set()
-        ends |= {"high"} if (cells.g == cells.high).any() else set()
-    assert ends == {"low", "high"}  # both bounds were really met
+        ends |= {"low"} if (cells.g <= cells.low + 1e-3).any() else set()
+        ends |= {"high"} if (cells.g >= cells.high - 1e-3).any() else set()
+    assert ends == {"low", "high"}  # both bounds were really met, or nearly: soft bounds have no end
 
 
 def test_no_pulses_change_nothing(synapse: str, cells_of: CellsOf) -> None:
