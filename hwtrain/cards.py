@@ -206,7 +206,8 @@ class CellChoice(Strict):
 
 
 class Expect(Strict):
-    """Published figures; ``devices check`` holds on/off ratio and on-resistance against the card."""
+    """Published figures; ``devices check`` holds on/off ratio and on-resistance against the card
+    and its simulated response."""
 
     on_off: float | None = key("published on/off ratio", "read it", default=None, gt=1)
     r_on_ohm: float | None = key("published on-resistance", "read it", default=None, gt=0)
@@ -379,6 +380,12 @@ def read_card(file: Path) -> Card:
         choice = nearest(str(kind), _KINDS)
         raise CardError(f"{file}: kind = {kind!r} is no kind of card: {choice}")
     return validate(_KINDS[kind], values, where=str(file), text=text, error=CardError)
+
+
+def without_scatter(card: SynapseCard) -> SynapseCard:
+    """The typical device: no scatter from pulse to pulse or device to device, no stuck cell."""
+    ends = card.range.model_copy(update={"g_min_dtod": 0.0, "g_max_dtod": 0.0})
+    return card.model_copy(update={"range": ends, "variation": Variation(), "faults": Faults()})
 
 
 def check_expectations(name: str, card: Card) -> None:

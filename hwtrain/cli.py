@@ -227,10 +227,11 @@ def _devices_show(found: argparse.Namespace) -> int:
 
 
 def _devices_check(found: argparse.Namespace) -> int:
-    from hwtrain.cards import card, check_expectations
+    from hwtrain.analysis.expect import check_card
+    from hwtrain.cards import card
 
     for name in found.card:
-        check_expectations(name, card(name))
+        check_card(name, card(name))
         print(f"{name}: ok")
     return 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from hwtrain.arith.threefry import Purpose, Streams
-from hwtrain.cards import Faults, SynapseCard, Variation
+from hwtrain.cards import SynapseCard, without_scatter
 from hwtrain.errors import ConfigError
 from hwtrain.synapse.conductances import Conductances
 
@@ -44,8 +44,7 @@ def trace(
     if up < 0 or down < 0:
         raise ConfigError(f"up = {up}, down = {down}: pulses are counted from 0")
     if noise_free:
-        ends = card.range.model_copy(update={"g_min_dtod": 0.0, "g_max_dtod": 0.0})
-        card = card.model_copy(update={"range": ends, "variation": Variation(), "faults": Faults()})
+        card = without_scatter(card)
     streams = Streams(seed)
     cells = Conductances(card, (1,), streams, 0, torch.float64, torch.device("cpu"))
     if cells.stuck is None or not bool(cells.stuck[0]):

@@ -67,7 +67,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "card_name" in metafunc.fixturenames:
         metafunc.parametrize("card_name", list(card_files()))
     if "synapse" in metafunc.fixturenames:
-        metafunc.parametrize("synapse", [name for name, _ in synapse_cards()])
+        quick = set(law_cards().values())  # one card a law; the others are as slow as they are many
+        metafunc.parametrize(
+            "synapse",
+            [
+                pytest.param(name, marks=() if name in quick else pytest.mark.slow)
+                for name, _ in synapse_cards()
+            ],
+        )
 
 
 @pytest.fixture(scope="session")

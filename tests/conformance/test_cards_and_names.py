@@ -12,8 +12,8 @@ import pytest
 
 import hwtrain
 from hwtrain import registry
-from hwtrain.analysis.trace import trace
-from hwtrain.cards import SynapseCard, card, card_files, check_expectations
+from hwtrain.analysis.expect import check_card, sweep
+from hwtrain.cards import SynapseCard, card, card_files
 
 HOME = Path(hwtrain.__file__).parent
 MODULES = [
@@ -25,7 +25,7 @@ MODULES = [
 
 
 def test_card_agrees_with_the_published_figures(card_name: str) -> None:
-    check_expectations(card_name, card(card_name))
+    check_card(card_name, card(card_name))
 
 
 def test_card_id_is_its_file_name_and_unique(card_name: str) -> None:
@@ -46,9 +46,8 @@ def test_card_says_where_its_numbers_come_from(card_name: str) -> None:
 def test_noise_free_trace_runs_from_end_to_end(synapse: str) -> None:
     found = card(synapse)
     assert isinstance(found, SynapseCard)
-    points = trace(found, up=120, down=120, start=-1.0, noise_free=True)
-    g = [point.conductance_S for point in points]
-    rise, fall = g[:121], g[120:]
+    (_, rise), (_, fall) = sweep(found, "up"), sweep(found, "down")
+    g = [*rise, *fall]
     span = found.range.g_max_S - found.range.g_min_S
     assert all(a <= b for a, b in pairwise(rise))
     assert all(a >= b for a, b in pairwise(fall))

@@ -65,15 +65,18 @@ def test_n_pulses_are_n_times_one_pulse(synapse: str, way: str) -> None:
 
 def test_conductances_stay_in_bounds(synapse: str, cells_of: CellsOf) -> None:
     cells, index = cells_of(synapse), torch.arange(200)
+    whole = torch.ones(1, dtype=torch.float64)
+    longest = max(int(cells.pulses_to(whole, way)) for way in ("up", "down"))
+    burst = some_pulses().abs() * max(1, longest // 100)  # 10 bursts cross the range several times
     ends: set[str] = set()
     for turn in range(60):
         sign = 1 if turn % 20 < 10 else -1
-        cells.pulse(index, sign * some_pulses().abs(), DRAWS.at(turn))
+        cells.pulse(index, sign * burst, DRAWS.at(turn))
         assert (cells.g >= cells.low).all()
         assert (cells.g <= cells.high).all()
-        ends |= {"low"} if (cells.g == cells.low).any() else set()
-        ends |= {"high"} if (cells.g == cells.high).any() else set()
-    assert ends == {"low", "high"}  # both bounds were really met
+        ends |= {"low"} if (cells.g <= cells.low + 1e-3).any() else set()
+        ends |= {"high"} if (cells.g >= cells.high - 1e-3).any() else set()
+    assert ends == {"low", "high"}  # both bounds were really met, or nearly: soft bounds have no end
 
 
 def test_no_pulses_change_nothing(synapse: str, cells_of: CellsOf) -> None:

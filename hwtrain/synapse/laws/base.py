@@ -8,14 +8,20 @@ and 1 at the far end. Clipping, scatter between cells and physical units are not
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hwtrain.strict_toml import Strict
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
+
+_STILL = 1e-13
+"""A pulse that moves a cell by less than this share of its range moves it no more."""
+_WALKED = 64
+"""Longest train that cells which differ walk pulse by pulse; longer ones (write-verify) flow."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +77,158 @@ class Law(ABC):
     @abstractmethod
     def middle_step(self, branch: Branch) -> Tensor:
         """The step at mid-range, the unit in which sizes of steps are compared."""
+
+
+class Stepwise(Law):
+    """A law without a closed form: one pulse maps travel t to t + step shape(t), pulse after pulse.
+
+    ``shape`` is the step in units of the first one, 1 at t = 0. Past the far end it stays as it is
+    there. ``Branch.bend`` is what tells the branches apart, for cells of both stand in one call.
+    """
+
+    @abstractmethod
+    def shape(self, travel: Float[Tensor, "cells"], bend: Tensor) -> Float[Tensor, "cells"]:
+        """The step at this travel, 0 to 1, in units of the first step."""
+
+    def advance(
+        self, travel: Float[Tensor, "cells"], n: Int[Tensor, "cells"], branch: Branch
+    ) -> Float[Tensor, "cells"]:
+        """Pulse by pulse; trains of over 64 pulses on cells that differ by the flow of the law."""
+        if travel.numel() == 0:
+            return travel.clone()
+        step, bend = _each(branch, travel)
+        if all(bool((each == each[0]).all()) for each in (travel, step, bend)):
+            return self._staircase(travel[:1], n, Branch(step[:1], bend[:1]))
+        long = n > _WALKED
+        travel = self._flow(travel, n, step, bend).where(long, travel)
+        going = ((n > 0) & ~long).nonzero()[:, 0]
+        done = 0
+        while going.numel() > 0:
+            at = travel[going]
+            size = step[going] * self.shape(at, bend[going])
+            last = (at >= 1) | (size < _STILL)  # from here on every step is this one
+            travel[going] = at + size * (n[going] - done).where(last, 1)
+            done += 1
+            going = going[~last & (n[going] > done)]
+        return travel
+
+    def step_variance(
+        self,
+        travel: Float[Tensor, "cells"],
+        n: Int[Tensor, "cells"],
+        branch: Branch,
+        sigma: float,
+        kind: Literal["add", "mult"],
+    ) -> Float[Tensor, "cells"]:
+        """Exact for one pulse; after it, what has gathered is stretched by the slope of the law."""
+        step, bend = _each(branch, travel)
+        middle = self.middle_step(branch).expand_as(travel)
+        total, travel = travel * 0, travel.clone()
+        going = (n > 0).nonzero()[:, 0]
+        done = 0
+        while going.numel() > 0:
+            at, first, turn = travel[going], step[going], bend[going]
+            size = first * self.shape(at, turn)
+            scale = sigma * (middle[going] if kind == "add" else size)
+            if done > 0:
+                near = (at - 1e-3).clamp(0, 1), (at + 1e-3).clamp(0, 1)
+                rise = (self.shape(near[1], turn) - self.shape(near[0], turn)) / 2e-3
+                total[going] *= (1 + first * rise) ** 2
+            total[going] += scale**2
+            travel[going] = (at + size).clamp(max=1)
+            done += 1
+            going = going[n[going] > done]
+        return total
+
+    def middle_step(self, branch: Branch) -> Tensor:
+        """step shape(1/2)."""
+        step, bend = branch.step.reshape(-1), branch.bend.reshape(-1)
+        half = (step * 0 + bend * 0) + 0.5
+        middle = step * self.shape(half, bend.expand_as(half))
+        return middle if branch.step.ndim or branch.bend.ndim else middle[0]
+
+    def _flow(self, travel: Tensor, n: Tensor, step: Tensor, bend: Tensor) -> Tensor:
+        """The smooth curve through the staircase, by Euler's modified equation.
+
+        With H the integral of 1/shape, n = (H(t') - H(t))/step + ln(shape(t')/shape(t))/2, but for
+        terms of the order of the step.
+        """
+        import torch
+
+        travel = travel.clone()
+        for value in sorted(set(bend[n > _WALKED].tolist())):
+            where = ((n > _WALKED) & (bend == value)).nonzero()[:, 0]
+            share = torch.linspace(0, 1, 4097, dtype=torch.float64, device=travel.device)
+            grid = 1 - (1 - share) ** 3  # dense at the far end, where steps may vanish
+            shape = self.shape(grid, grid * 0 + value).clamp(min=1e-9)
+            passed = torch.cumulative_trapezoid(1 / shape, grid).clone()
+            passed = torch.cat([passed.new_zeros(1), passed])
+            start, s = travel[where].double().clamp(0, 1), step[where].double()
+            from_, at = _between(start, grid, passed), _between(start, grid, shape)
+            target = from_ + s * n[where]
+            for _ in range(3):
+                end = _between(target, passed, grid)
+                target = from_ + s * (n[where] - (_between(end, grid, shape) / at).log() / 2)
+            beyond = (target - passed[-1]).clamp(min=0) * shape[-1]
+            travel[where] = (_between(target, passed, grid) + beyond).to(travel.dtype)
+        return travel
+
+    def _staircase(self, start: Tensor, n: Tensor, branch: Branch) -> Tensor:
+        """Travel of cells that all stand at ``start``: one walk serves them all."""
+        step, bend = branch.step, branch.bend
+        stairs, size = [start], step * self.shape(start, bend)
+        for _ in range(int(n.max())):
+            if bool((stairs[-1] >= 1) | (size < _STILL)):
+                break
+            stairs.append(stairs[-1] + size)
+            size = step * self.shape(stairs[-1], bend)
+        known = n.clamp(max=len(stairs) - 1)
+        last = (n - known) * size  # from there on every step is this one
+        return stairs[0].new_tensor(stairs)[known] + last
+
+
+class Table(Stepwise):
+    """A law of steps at some conductances, both shares of the range; linear between them.
+
+    ``bend`` is 0 on the LTP branch and 1 on the LTD branch.
+    """
+
+    def __init__(
+        self, g_up: Sequence[float], up: Sequence[float], g_down: Sequence[float], down: Sequence[float]
+    ) -> None:
+        fallen = [1 - g for g in reversed(g_down)], list(reversed(down))
+        self._rows = [(list(g_up), list(up)), fallen]  # both in travel
+        self._tensors: dict[Any, list[tuple[Tensor, Tensor]]] = {}
+        for name, (_, steps) in zip(("up", "down"), self._rows, strict=True):
+            if min(steps) <= 0 or max(steps) > 1:
+                raise ValueError(f"the steps {name} must lie above 0 and be at most the range")
+
+    def nominal(self, direction: Literal["up", "down"]) -> tuple[float, float]:
+        """(first step, 0 for LTP and 1 for LTD)."""
+        down = direction == "down"
+        return self._rows[down][1][0], float(down)
+
+    def shape(self, travel: Float[Tensor, "cells"], bend: Tensor) -> Float[Tensor, "cells"]:
+        """Linear interpolation of the branch's steps."""
+        place = (travel.dtype, travel.device)
+        if place not in self._tensors:  # by dtype and device: pulses come one by one
+            self._tensors[place] = [
+                (travel.new_tensor(at), travel.new_tensor(steps) / steps[0]) for at, steps in self._rows
+            ]
+        up, down = (_between(travel.contiguous(), *row) for row in self._tensors[place])
+        return up.where(bend < 0.5, down)
+
+
+def _between(x: Tensor, at: Tensor, y: Tensor) -> Tensor:
+    """Linear interpolation of y(at), flat outside."""
+    import torch
+
+    x = x.clamp(at[0], at[-1])
+    right = torch.searchsorted(at, x).clamp(1, len(at) - 1)
+    share = (x - at[right - 1]) / (at[right] - at[right - 1]).clamp(min=1e-300)
+    return y[right - 1] + share * (y[right] - y[right - 1])
+
+
+def _each(branch: Branch, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(step, bend) of every cell."""
+    return branch.step.expand_as(like), branch.bend.expand_as(like)
