@@ -15,13 +15,13 @@ from hwtrain.analysis.estimate import estimate
 
 DEVICE = "taox-tio2"
 COMMON = {"data": "fashion-mnist", "net": "784-128-10", "engine": "native"}
-RATES = [{"lr": 0.001}, {"lr": 0.003}, {"lr": 0.01}, {"lr": 0.03}]
+RATES = [{"lr": lr} for lr in (0.001, 0.003, 0.01, 0.03, 0.1)]
 METHODS = {
     "software": {"device": "float32", "rule": "backprop"},
     "shallow": {"device": "float32", "rule": "shallow"},
     "device": {"device": DEVICE, "rule": "backprop", "update": "sign-pulse"},
 }
-GRIDS = {"device": [rate | {"weight_range": r} for r in (3.0, 4.0, 6.0) for rate in RATES]}
+GRIDS = {"device": [{"lr": lr, "weight_range": r} for r in (6.0, 9.0, 13.0) for lr in (0.0003, 0.001, 0.003)]}
 """What a method is tuned over, where it is not the rate alone: only a device has a range of weights."""
 EPOCHS = 5
 SEEDS = 5
