@@ -73,6 +73,12 @@ class Range(Strict):
 
     g_min_S: float = key("lowest conductance", "mean of the fully depressed state", gt=0)
     g_max_S: float = key("highest conductance", "mean of the fully potentiated state", gt=0)
+    stand_in: Literal["scale", "ends"] | None = key(
+        "what the source does not give: the absolute scale, or both ends, which then only stand in; no "
+        "training result depends on it, on/off ratio and energy do and are unknown",
+        "measure the ends",
+        default=None,
+    )
     g_min_dtod: Fraction = key(
         "sd of the lower end from device to device, share of the range",
         "sd over >= 20 devices",
@@ -83,6 +89,16 @@ class Range(Strict):
         "sd over >= 20 devices",
         default=0.0,
     )
+
+    @property
+    def on_off(self) -> float | None:
+        """g_max / g_min; None where the ends stand in."""
+        return None if self.stand_in == "ends" else self.g_max_S / self.g_min_S
+
+    @property
+    def middle_S(self) -> float | None:
+        """The conductance at mid-range; None where the scale stands in."""
+        return (self.g_min_S + self.g_max_S) / 2 if self.stand_in is None else None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

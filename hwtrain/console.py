@@ -150,7 +150,7 @@ def card_row(name: str, card: Card) -> dict[str, Any]:
             "levels_down": card.response.get("levels_down"),
             "label_up": card.response.get("label_up"),
             "label_down": card.response.get("label_down"),
-            "on_off": round(card.range.g_max_S / card.range.g_min_S, 4),
+            "on_off": None if card.range.on_off is None else round(card.range.on_off, 4),
             "c2c_rel_range": card.variation.c2c_rel_range,
             "c2c_rel_step": card.variation.c2c_rel_step,
             "cell": card.cell.kind,
@@ -161,17 +161,17 @@ def card_row(name: str, card: Card) -> dict[str, Any]:
 def print_cards(rows: list[dict[str, Any]]) -> None:
     """The cards as a table; ``--json`` has all of it."""
     table = Table()
-    for column in ("id", "title", "law", "levels", "labels", "on/off", "c2c", "verified"):
+    for column in ("id", "title", "law", "labels", "on/off", "c2c", "verified"):
         side: Any = "right" if column in ("on/off", "c2c") else "left"
-        table.add_column(column, justify=side, no_wrap=column == "id", overflow="fold")
+        width = 16 if column == "title" else None
+        table.add_column(column, justify=side, no_wrap=column == "id", overflow="fold", min_width=width)
     for row in rows:
         table.add_row(
             row["id"],
             row["title"],
             row.get("law", "-"),
-            _pair(row, "levels"),
             _pair(row, "label"),
-            f"{row['on_off']:.3g}" if "on_off" in row else "-",
+            f"{row['on_off']:.3g}" if row.get("on_off") else "-",
             _scatter(row),
             "yes" if row["verified"] else "no",
         )

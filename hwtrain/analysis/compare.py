@@ -42,7 +42,7 @@ class Facts:
     id: str
     title: str
     law: str
-    on_off: float
+    on_off: float | None
     levels_up: float | None
     levels_down: float | None
     label_up: float | None
@@ -114,7 +114,7 @@ def facts(name: str) -> Facts:
         card_id(name),
         found.device.title,
         str(found.response["law"]),
-        found.range.g_max_S / found.range.g_min_S,
+        found.range.on_off,
         levels["up"],
         levels["down"],
         up,
@@ -276,6 +276,6 @@ def _energy(found: SynapseCard, way: Way) -> float | None:
     if pulse.energy_J is not None:
         return pulse.energy_J
     volt, second = getattr(pulse, f"v_{way}_V"), getattr(pulse, f"t_{way}_s")
-    if volt is None or second is None:
+    if volt is None or second is None or found.range.middle_S is None:
         return None
-    return float(volt**2 * (found.range.g_min_S + found.range.g_max_S) / 2 * second)
+    return float(volt**2 * found.range.middle_S * second)

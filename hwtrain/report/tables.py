@@ -167,7 +167,10 @@ def _card_facts(name: str, found: Card) -> CardFacts:
 def _synapse_facts(found: SynapseCard) -> list[tuple[str, str]]:
     """Range and on/off ratio, then every key that the card gives, under its own name."""
     low, high = found.range.g_min_S, found.range.g_max_S
-    facts = [("range", f"{quantity(low, 'S')} to {quantity(high, 'S')}"), ("on/off", f"{high / low:.3g}")]
+    stand_in = f" ({found.range.stand_in}: a stand-in)" if found.range.stand_in else ""
+    facts = [("range", f"{quantity(low, 'S')} to {quantity(high, 'S')}{stand_in}")]
+    if found.range.on_off is not None:
+        facts.append(("on/off", f"{found.range.on_off:.3g}"))
     given = dict(found.response)
     for part in (found.variation, found.read, found.faults, found.pulse):
         given |= part.model_dump(exclude_unset=True)

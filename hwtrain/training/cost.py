@@ -74,7 +74,7 @@ def _energy(up: int, down: int, card: SynapseCard) -> float | None:
     pulse = card.pulse
     if pulse.energy_J is not None:
         return (up + down) * pulse.energy_J
-    conductance = (card.range.g_min_S + card.range.g_max_S) / 2
+    conductance = card.range.middle_S
     total = 0.0
     for n, volt, second in (
         (up, pulse.v_up_V, pulse.t_up_s),
@@ -82,7 +82,7 @@ def _energy(up: int, down: int, card: SynapseCard) -> float | None:
     ):
         if n == 0:
             continue
-        if volt is None or second is None:
+        if volt is None or second is None or conductance is None:
             return None
         total += n * volt**2 * conductance * second
     return total
