@@ -123,7 +123,7 @@ class Conductances:
             self.law.advance(torch.zeros_like(wanted), pulses.clamp(min=1), branch),
             torch.zeros_like(wanted),
         ).clamp(0, 1)
-        after = low + reached * (high - low)
+        after = torch.minimum(low + reached * (high - low), high)  # rounding must not pass the end
         self.g = after if self.stuck is None else torch.where(self.stuck, self.g, after)
         self.wear += pulses.to(torch.int32)
         return pulses

@@ -174,7 +174,10 @@ def test_a_branch_without_gradual_ltd_resets_in_one_pulse() -> None:
     assert points[-1].weight == -1.0
 
 
-@pytest.mark.parametrize("name", ["gong-affine", "gong-piecewise", "gong-pow"])
+@pytest.mark.parametrize(
+    "name",
+    ["gong-affine", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gong-piecewise", "gong-pow"))],
+)
 def test_cards_of_gong_follow_the_measured_trace(shared: Any, name: str) -> None:
     measured = np.loadtxt(shared / "data" / "synapse" / "gong_et_al.csv", delimiter=",")
     ends = (measured[-20:, 1].mean(), measured[-20:, 0].mean())

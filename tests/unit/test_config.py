@@ -105,7 +105,7 @@ def test_every_setting_is_a_flag_and_a_misspelt_one_is_known_again(tmp_path: Pat
         ("refresh_every", [0]),
         ("checkpoint_every_s", [0, -1, float("inf")]),
         ("summed", ["maybe", 2]),
-        ("activation", ["gelu", None]),
+        ("activation", ["gelu", 3]),
         ("evaluate", ["train"]),
         ("engine", ["numpy"]),
         ("refresh", ["sometimes"]),
@@ -129,7 +129,7 @@ def test_the_nearest_registered_name_is_suggested() -> None:
         ("rule", "shalow", "shallow"),
         ("update", "stochastic", "stochastic-pulse"),
         ("cell", "alternating_pair", "alternating-pair"),
-        ("loss", "softmax", "softmax-ce"),
+        ("loss", "softmax-c", "softmax-ce"),
     ]:
         with pytest.raises(ConfigError, match=f"no {name} is called '{wrong}': did you mean '{right}'"):
             make_config(**{name: wrong})
