@@ -251,6 +251,14 @@ class SynapseCard(Strict):
     expect: Expect = Expect()
 
     @model_validator(mode="after")
+    def _real_ends(self) -> Self:
+        if self.range.stand_in == "ends" and self.read.noise_rel > 0:
+            raise ValueError(
+                "read.noise_rel depends on the on/off ratio, but the ends stand in: measure them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _law(self) -> Self:
         if self.variation.label_dtod > 0 and not self.law().labelled:
             raise ValueError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,7 +135,7 @@ def parser() -> Parser:
     program = _verb(verbs, "program", None, "the program of a trial: its step as kernels, and in C")
     programs = program.add_subparsers(required=True, metavar="VERB")
     one = _program_verb(programs, "show", _program_show, "buffers, kernels and what they cost")
-    _flag(one, "--json", action="store_true", help="the listing, as program.json has it")
+    _flag(one, "--json", action="store_true", help="the listing as JSON")
     one = _program_verb(programs, "run", _program_run, "predict what the run was evaluated on, in C")
     _flag(one, "--engine", default="native", help="native, or reference: the slow interpreter (native)")
     one = _program_verb(programs, "check", _program_check, "train in C and in the interpreter, bit for bit")
@@ -271,12 +272,17 @@ def _devices_fit(found: argparse.Namespace) -> int:
 
 def _compare(found: argparse.Namespace) -> int:
     settings = {name: value for name in _COMPARED if (value := getattr(found, name)) is not None}
-    if not found.train and (settings or found.update or found.workers):
+    if not found.train and (settings or found.update or found.workers is not None):
         raise ConfigError(f"--{next(iter(settings), 'update or --workers')} needs --train: add it")
     from hwtrain.console import compare
 
     updates = found.update.split(",") if found.update else []
-    options = {"train": found.train, "updates": updates, "workers": found.workers or 1, **settings}
+    options = {
+        "train": found.train,
+        "updates": updates,
+        "workers": os.cpu_count() or 1 if found.workers is None else found.workers,
+    }
+    options |= settings
     return compare(found.card, found.out, options, as_json=found.json)
 
 

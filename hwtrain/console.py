@@ -20,7 +20,7 @@ from rich.table import Table
 from hwtrain.analysis.estimate import estimate
 from hwtrain.cards import Card, SynapseCard, card_id
 from hwtrain.config import TrainConfig
-from hwtrain.errors import ConfigError, DataError
+from hwtrain.errors import ConfigError, DataError, NativeError
 from hwtrain.registry import lookup, names
 from hwtrain.report.quantities import UNKNOWN, accuracy, duration, interval, quantity, share, signed
 
@@ -83,8 +83,8 @@ def default_folder(config: TrainConfig) -> Path:
 
 
 @contextmanager
-def _progress(trials: int) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar over all trials, on stderr; nothing where stderr is no terminal."""
+def _progress(trials: int | None) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar over all trials, or over each where their number is None; only where stderr is a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -94,12 +94,13 @@ def _progress(trials: int) -> Iterator[Callable[[str, int, int], None]]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(f"{trials} trials", total=None)
+        task = bar.add_task("starting", total=None)
         samples: dict[str, int] = {}
 
         def hear(name: str, done: int, total: int) -> None:
             samples[name] = done
-            bar.update(task, total=trials * total, completed=sum(samples.values()), description=name)
+            completed = done if trials is None else sum(samples.values())
+            bar.update(task, total=(trials or 1) * total, completed=completed, description=name)
 
         yield hear
 
@@ -224,12 +225,18 @@ def compare(cards: list[str], out: Path | None, options: dict[str, Any], *, as_j
     from hwtrain.analysis.compare import compare_cards
     from hwtrain.files import make_folder, write_file
     from hwtrain.report.compare_plots import compare_plots
+    from hwtrain.training.trial import Stopped
 
-    with _progress(1) as progress:
-        found = compare_cards(cards, progress=progress, **options)
+    if out is not None:  # before the training, which may take long
+        make_folder(out)
+    with _progress(None) as progress:
+        try:
+            found = compare_cards(cards, progress=progress, **options)
+        except Stopped:
+            print("stopped: nothing was kept, start it anew", file=sys.stderr)
+            return STOPPED
     text = json.dumps(found.as_dict(), indent=None if as_json else 1)
     if out is not None:
-        make_folder(out)
         write_file(out / "compare.json", text + "\n")
         for plot in compare_plots(found, cards):
             write_file(out / f"{plot.name}.png", plot.png())
@@ -311,7 +318,6 @@ def fit_card(
     """Fit a card to a measurement; write it with a plot (PNG and SVG) beside it, and print the figures."""
     from hwtrain.analysis.fit import fit, fit_tables
     from hwtrain.analysis.fit_card import card_text, summary
-    from hwtrain.cards import read_card
     from hwtrain.data.crosssim import read_tables
     from hwtrain.data.response import read_response
 
@@ -332,7 +338,6 @@ def fit_card(
     plot = fit_plot(found, card_id(str(card)))
     make_folder(card.parent)
     write_file(card, text)
-    read_card(card)
     write_file(card.with_suffix(".png"), plot.png())
     write_file(card.with_suffix(".svg"), plot.svg)
     table = Table(show_header=False, title=f"{card_id(str(card))}, 95 % intervals", title_justify="left")
@@ -423,6 +428,7 @@ def print_doctor() -> None:
     import torch
 
     from hwtrain.data import load
+    from hwtrain.native import cache_folder, compiler
 
     table = Table(show_header=False)
     for name in ("hwtrain", "torch", "numpy", "pydantic", "safetensors", "matplotlib"):
@@ -430,6 +436,10 @@ def print_doctor() -> None:
     table.add_row("python", sys.version.split()[0])
     table.add_row("processors", str(os.cpu_count()))
     table.add_row("torch computes with", torch.backends.cpu.get_cpu_capability())
+    try:
+        table.add_row("C compiler", f"{compiler()}, keeps what it builds in {cache_folder()}")
+    except NativeError as problem:
+        table.add_row("C compiler", str(problem))
     for data in ("digits", "fashion-mnist"):
         try:
             table.add_row(f"data {data}", f"{len(load(data).train_y)} training samples")

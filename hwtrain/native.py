@@ -83,6 +83,8 @@ def _compile(source: str, include: tuple[Path, ...], flags: tuple[str, ...], cc:
                 said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
                 raise NativeError(f"{cc} refuses the program: {said}: try another compiler with CC=...")
             made.replace(library)  # in one move: another process may be building the same
+    except subprocess.TimeoutExpired:
+        raise NativeError(f"{cc} is not done after 300 s: try another compiler with CC=...") from None
     except OSError as problem:
         raise NativeError(
             f"{library.parent}: cannot build there: {problem.strerror}: name a folder with HWTRAIN_CACHE=..."

@@ -421,7 +421,7 @@ class _Rows:
                 cells = {
                     _number(row[self.index[role]])
                     for row, said in zip(self.rows, way, strict=True)
-                    if _TURNS.get(said.lower()) == side
+                    if _TURNS.get(_plain(said)) == side
                 }
                 value = next(iter(cells)) if len(cells) == 1 else None
                 if value and (letter == "v" or value > 0):

@@ -53,6 +53,9 @@ def export_c(program: Program, samples: Memory, lr: float, folder: Path) -> int:
                     f"layer {call.where}: {call.kernel} is for the host alone: export a run on a device "
                     "of kind ideal, fixed or shift"
                 )
+    for name, values in program.contents.items():
+        if not np.isfinite(values).all():
+            raise ProgramError(f"{name}: holds numbers that are not finite: train with a smaller --lr")
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: already holds files: choose another --out DIR")
     try:
@@ -65,6 +68,8 @@ def export_c(program: Program, samples: Memory, lr: float, folder: Path) -> int:
             if folder.exists():
                 folder.rmdir()
             made.replace(folder)
+    except subprocess.TimeoutExpired as problem:
+        raise NativeError(f"{problem.cmd[0]} is not done after 300 s: try fewer --steps") from None
     except OSError as problem:
         raise cannot(folder, "write the export", problem) from None
     return compared

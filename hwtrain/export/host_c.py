@@ -78,6 +78,7 @@ _KEYWORDS = {
     *("extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return"),
     *("short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void"),
     *("volatile", "while", "arena", "buffers", "lr", "step", "n", "k"),
+    *("main", "room", "compare", "failed", "puts", "printf", "memcpy", "memcmp", "turn", "exp2", "log"),
 }
 
 

@@ -76,7 +76,7 @@ def _(w: NDArray[Any], x: NDArray[Any], d: NDArray[Any], scale: float) -> None:
 
 
 def _exact(equation: str, w: Tensor, x: Tensor) -> Tensor:
-    """Whole numbers through float64, where every sum below 2^53 is exact, which a program proves."""
+    """Whole numbers through float64, where every sum below 2^53 is exact: 2^23 terms of 16 by 16 bits."""
     return torch.einsum(equation, w.double(), x.double()).long()
 
 

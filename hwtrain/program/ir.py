@@ -31,8 +31,6 @@ from hwtrain.kernels.base import Kernel
 from hwtrain.registry import lookup
 from hwtrain.strict_toml import Strict
 
-FORMAT = 1
-
 Format = Literal["f32", "u8", "i8", "i16", "i32", "i64"]
 Role = Literal["input", "label", "weight", "state", "const", "temp", "output"]
 Entry = Literal["init", "step", "flush", "predict"]

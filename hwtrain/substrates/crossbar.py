@@ -262,7 +262,7 @@ class _ForC:
         if not isinstance(direction, Outer):
             raise IncompatibleRule(
                 f"layer {array.geometry.path}: port write has a kernel in C for Outer directions alone: "
-                "leave momentum and summed out, or use --engine torch"
+                "use --engine torch"
             )
         update, pulse = (array._streams[purpose].key for purpose in (Purpose.UPDATE, Purpose.PULSE))
         tensors: dict[str, Any] = self.tensors()
