@@ -98,8 +98,9 @@ def test_landing_keeps_conductances_in_bounds(cell: str, make: Make, card_of_law
 
 
 def test_state_goes_round_with_every_refresh(cell: str, make: Make, card_of_law: dict[str, str]) -> None:
-    for name in card_of_law.values():
-        for refresh in ("threshold", "periodic", "full-init", "none"):
+    for law, name in card_of_law.items():
+        closed = law in ("linear", "affine")  # the others walk pulse by pulse: one refresh is enough of them
+        for refresh in ("threshold", "periodic", "full-init", "none") if closed else ("threshold",):
             one, other = make(cell, name), make(cell, name)
             one.refresh = other.refresh = refresh  # type: ignore[assignment]
             for turn in range(4):
