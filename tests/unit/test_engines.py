@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hwtrain.config import make_config
+from hwtrain.data import load
 from hwtrain.errors import HwtrainError
 from hwtrain.training.loop import run
 from hwtrain.training.metrics import Result
@@ -16,9 +17,10 @@ from tests.helpers import assert_equal, write_csv
 
 
 def trained(tmp_path: Path, engine: str, **settings: Any) -> Result:
-    """A net on 61 rows: the last batch of an epoch is a small one."""
+    """A net on a small table: the last batch of an epoch is a small one."""
     data = write_csv(tmp_path / "data.csv", 61)
-    given = {"net": "4-6-3", "epochs": 2, "seeds": 1, "batch": 4, "lr": 0.1, "activation": "relu"} | settings
+    given = {"net": "4-6-3", "epochs": 2, "seeds": 1, "batch": 7, "lr": 0.1, "activation": "relu"} | settings
+    assert len(load(str(data), evaluate="test").train_y) % given["batch"] > 0
     return run(make_config(data=str(data), engine=engine, **given), controls=False)
 
 
@@ -62,7 +64,7 @@ def test_a_native_run_that_is_stopped_ends_with_the_same_bits(tmp_path: Path) ->
         if next(stops, False):
             raise KeyboardInterrupt
 
-    settings = {"net": "4-6-3", "epochs": 3, "seeds": 1, "batch": 4, "lr": 0.1, "activation": "relu"}
+    settings = {"net": "4-6-3", "epochs": 3, "seeds": 1, "batch": 7, "lr": 0.1, "activation": "relu"}
     config = make_config(data=str(tmp_path / "data.csv"), engine="native", device="ag-si", **settings)
     with pytest.raises((KeyboardInterrupt, HwtrainError)):
         run(config, out=out, controls=False, progress=stop_once)
