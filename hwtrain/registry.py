@@ -3,7 +3,7 @@
 Listing reads file names and imports nothing; a lookup imports one module and takes the class whose
 name is the file's name in CamelCase (``rules/shallow.py`` holds ``Shallow``). Third parties add
 theirs through the entry-point groups ``hwtrain.rules``, ``hwtrain.updates``, ``hwtrain.laws``,
-``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses`` and ``hwtrain.kernels``.
+``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels`` and ``hwtrain.commands``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from hwtrain.errors import UnknownNameError, nearest
 
 _FOLDERS = {
+    "commands": "commands",
     "rules": "rules",
     "updates": "synapse/updates",
     "laws": "synapse/laws",

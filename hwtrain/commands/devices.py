@@ -1,0 +1,105 @@
+"""hwtrain devices: the cards, what they say, and a card from a measurement."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from hwtrain.errors import ConfigError
+from hwtrain.flags import flag, verb
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    devices = verb(verbs, "devices", None, "the device cards").add_subparsers(required=True, metavar="VERB")
+    one = verb(devices, "list", _devices_list, "every card in a line")
+    flag(one, "--json", action="store_true", help="one JSON object a card")
+    one = verb(devices, "show", _devices_show, "every key of a card, its unit and how to measure it")
+    one.add_argument("card", help="card id or file")
+    one = verb(devices, "check", _devices_check, "validate cards and hold them to what was published")
+    one.add_argument("card", nargs="+", help="card ids or files")
+    one = verb(devices, "trace", _devices_trace, "the response to a train of pulses, as CSV")
+    one.add_argument("card", help="card id or file")
+    flag(one, "--up", type=int, default=300, help="LTP pulses (300)")
+    flag(one, "--down", type=int, default=300, help="LTD pulses after them (300)")
+    flag(one, "--start", type=float, default=0.0, help="first weight, -1 (g_min) to 1 (g_max) (0)")
+    flag(one, "--noise-free", action="store_true", help="the typical device, without scatter")
+    flag(one, "--seed", type=int, default=0, help="which device and scatter (0)")
+
+    one = verb(devices, "fit", _devices_fit, "a card from a measured response, with a plot beside it")
+    one.add_argument("data", type=Path, help="CSV: up,down; pulse,G; or device,cycle,pulse,direction,G")
+    flag(one, "--out", type=Path, metavar="CARD", help="card to write (the data's name with .toml, here)")
+    flag(one, "--down", type=Path, metavar="TABLE", help="LTD table of CrossSim, DATA being the LTP table")
+    flag(one, "--unit", metavar="UNIT", help="S, mS, uS, nS, ohm or A; 1 for arbitrary units")
+    flag(one, "--v-read", type=float, metavar="V", help="read voltage, for currents")
+    flag(one, "--g-min", type=float, metavar="S", help="of arbitrary units: what the lowest value stands for")
+    flag(
+        one, "--g-max", type=float, metavar="S", help="of arbitrary units: what the highest value stands for"
+    )
+    flag(one, "--title", help="name of the device (the file's name)")
+
+
+def _devices_list(found: argparse.Namespace) -> int:
+    from hwtrain.cards import cards
+    from hwtrain.console.devices import card_row, print_cards
+
+    rows = [card_row(name, card) for name, card in cards()]
+    if found.json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        print_cards(rows)
+    return 0
+
+
+def _devices_show(found: argparse.Namespace) -> int:
+    from hwtrain.cards import card
+    from hwtrain.console.devices import print_card
+
+    print_card(found.card, card(found.card))
+    return 0
+
+
+def _devices_check(found: argparse.Namespace) -> int:
+    from hwtrain.analysis.expect import check_card
+    from hwtrain.cards import card
+
+    for name in found.card:
+        check_card(name, card(name))
+        print(f"{name}: ok")
+    return 0
+
+
+def _devices_trace(found: argparse.Namespace) -> int:
+    from hwtrain.cards import SynapseCard, card
+
+    device = card(found.card)
+    if not isinstance(device, SynapseCard):
+        raise ConfigError(
+            f"{found.card}: a card of kind {device.kind} has no pulse response: choose a synapse"
+        )
+    from hwtrain.analysis.trace import trace
+
+    points = trace(
+        device,
+        up=found.up,
+        down=found.down,
+        start=found.start,
+        noise_free=found.noise_free,
+        seed=found.seed,
+    )
+    print("pulse,direction,weight,conductance_S")
+    for point in points:
+        print(f"{point.pulse},{point.direction},{point.weight!r},{point.conductance_S!r}")
+    return 0
+
+
+def _devices_fit(found: argparse.Namespace) -> int:
+    from hwtrain.console.fit import fit_card
+
+    if found.unit != "1" and (found.g_min, found.g_max) != (None, None):
+        raise ConfigError("--g-min and --g-max are for arbitrary units: add --unit 1, or leave them out")
+    ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
+    return fit_card(found.data, found.down, found.out, found.unit, found.v_read, ends, found.title)

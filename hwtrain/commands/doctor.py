@@ -1,0 +1,20 @@
+"""hwtrain doctor: what this machine offers."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hwtrain.flags import verb
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    verb(verbs, "doctor", _doctor, "what this machine offers")
+
+
+def _doctor(found: argparse.Namespace) -> int:
+    from hwtrain.console.doctor import print_doctor
+
+    print_doctor()
+    return 0

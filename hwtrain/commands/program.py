@@ -1,0 +1,41 @@
+"""hwtrain program: the program of a trial, shown, run and checked."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hwtrain.flags import flag, run_verb, verb
+
+
+def add(verbs: Any) -> None:
+    """The verb and its flags."""
+    program = verb(verbs, "program", None, "the program of a trial: its step as kernels, and in C")
+    programs = program.add_subparsers(required=True, metavar="VERB")
+    one = run_verb(programs, "show", _program_show, "buffers, kernels and what they cost")
+    flag(one, "--json", action="store_true", help="the listing as JSON")
+    one = run_verb(programs, "run", _program_run, "predict what the run was evaluated on, in C")
+    flag(one, "--engine", default="native", help="native, or reference: the slow interpreter (native)")
+    one = run_verb(programs, "check", _program_check, "train in C and in the interpreter, bit for bit")
+    flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
+    flag(one, "--json", action="store_true", help="one JSON object")
+
+
+def _program_show(found: argparse.Namespace) -> int:
+    from hwtrain.console.program import print_program
+
+    print_program(found.run, as_json=found.json)
+    return 0
+
+
+def _program_run(found: argparse.Namespace) -> int:
+    from hwtrain.console.program import print_prediction
+
+    print_prediction(found.run, found.engine)
+    return 0
+
+
+def _program_check(found: argparse.Namespace) -> int:
+    from hwtrain.console.program import print_check
+
+    return 0 if print_check(found.run, found.steps, as_json=found.json) else 1

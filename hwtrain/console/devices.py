@@ -1,0 +1,102 @@
+"""The cards as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from hwtrain.cards import Card, SynapseCard
+
+_UNITS = {"S": "S", "V": "V", "A": "A", "J": "J", "s": "s", "ohm": "Ω", "bits": "bit"}
+"""By what a card's key ends in; all other numbers are shares or counts."""
+
+
+def card_row(name: str, card: Card) -> dict[str, Any]:
+    """What ``devices list`` says of a card."""
+    row: dict[str, Any] = {
+        "id": name,
+        "kind": card.kind,
+        "title": card.device.title,
+        "technology": card.device.technology,
+        "verified": card.provenance.verified,
+        "citation": card.provenance.citation,
+        "licence": card.provenance.licence,
+    }
+    if isinstance(card, SynapseCard):
+        row |= {
+            "law": card.response["law"],
+            "levels_up": card.response.get("levels_up"),
+            "levels_down": card.response.get("levels_down"),
+            "label_up": card.response.get("label_up"),
+            "label_down": card.response.get("label_down"),
+            "on_off": None if card.range.on_off is None else round(card.range.on_off, 4),
+            "c2c_rel_range": card.variation.c2c_rel_range,
+            "c2c_rel_step": card.variation.c2c_rel_step,
+            "cell": card.cell.kind,
+        }
+    return row
+
+
+def print_cards(rows: list[dict[str, Any]]) -> None:
+    """The cards as a table; ``--json`` has all of it."""
+    table = Table()
+    for column in ("id", "title", "law", "labels", "on/off", "c2c", "verified"):
+        side: Any = "right" if column in ("on/off", "c2c") else "left"
+        width = 16 if column == "title" else None
+        table.add_column(column, justify=side, no_wrap=column == "id", overflow="fold", min_width=width)
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["title"],
+            row.get("law", "-"),
+            _pair(row, "label"),
+            f"{row['on_off']:.3g}" if row.get("on_off") else "-",
+            _scatter(row),
+            "yes" if row["verified"] else "no",
+        )
+    Console().print(table)
+
+
+def _scatter(row: dict[str, Any]) -> str:
+    """Scatter from pulse to pulse in the convention that the card uses."""
+    found = [f"{row[f'c2c_rel_{of}']:.3g} of {of}" for of in ("range", "step") if row.get(f"c2c_rel_{of}")]
+    return ", ".join(found) or "-"
+
+
+def _pair(row: dict[str, Any], name: str) -> str:
+    up, down = row.get(f"{name}_up"), row.get(f"{name}_down")
+    return "-" if up is None else f"{up}/{down}"
+
+
+def print_card(name: str, card: Card) -> None:
+    """Every key of a card: value with its unit, meaning, and how one measures it."""
+    table = Table(title=name, title_justify="left")
+    table.add_column("key", no_wrap=True)  # whole in a narrow window and for grep
+    for column in ("value", "meaning", "measured by"):
+        table.add_column(column, overflow="fold")
+    parts: list[tuple[str, BaseModel]] = [("", card)]
+    if isinstance(card, SynapseCard):
+        parts.append(("response.", card.law().params))
+    for prefix, part in parts:
+        for row in _rows(part, prefix):
+            table.add_row(*row)
+    Console().print(table)
+
+
+def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield from _rows(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            yield f"{prefix}{name}.law", str(value["law"]), "the conductance law", "compare fits"
+        else:
+            extra = field.json_schema_extra
+            measured = str(extra["measured"]) if isinstance(extra, dict) else "set it"
+            unit = _UNITS.get(name.rpartition("_")[2], "")
+            shown = "not given" if value is None else f"{value} {unit}".rstrip()
+            yield f"{prefix}{field.alias or name}", shown, field.description or "", measured

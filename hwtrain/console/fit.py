@@ -1,0 +1,54 @@
+"""A card from a measurement, with a plot of fit against data beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hwtrain.cards import card_id
+from hwtrain.errors import ConfigError
+
+
+def fit_card(
+    data: Path,
+    down: Path | None,
+    out: Path | None,
+    unit: str | None,
+    v_read: float | None,
+    ends: tuple[float, float] | None,
+    title: str | None,
+) -> int:
+    """Fit a card to a measurement; write it with a plot (PNG and SVG) beside it, and print the figures."""
+    from hwtrain.analysis.fit import fit, fit_tables
+    from hwtrain.analysis.fit_card import card_text, summary
+    from hwtrain.data.crosssim import read_tables
+    from hwtrain.data.response import read_response
+
+    card = out or Path(f"{data.stem}.toml")
+    if card.suffix != ".toml":
+        raise ConfigError(f"{card}: a card's name ends in .toml: mend --out")
+    if out is None and card.exists():
+        raise ConfigError(f"{card}: is there already: name the card with --out")
+    if down is None:
+        found = fit(read_response(data, unit=unit, v_read=v_read), g_range=ends)
+    else:
+        found = fit_tables(*read_tables(data, down, unit))
+    text = card_text(found, title=title, v_read=v_read)
+
+    from hwtrain.files import make_folder, write_file
+    from hwtrain.report.fit_plot import fit_plot
+
+    plot = fit_plot(found, card_id(str(card)))
+    make_folder(card.parent)
+    write_file(card, text)
+    write_file(card.with_suffix(".png"), plot.png())
+    write_file(card.with_suffix(".svg"), plot.svg)
+    table = Table(show_header=False, title=f"{card_id(str(card))}, 95 % intervals", title_justify="left")
+    for row in summary(found):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(f"card: {card}, plot: {card.with_suffix('.png')}", highlight=False, soft_wrap=True)
+    return 0

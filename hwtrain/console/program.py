@@ -1,0 +1,54 @@
+"""A trial's program: its text, its prediction, its check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def print_program(run: Path, *, as_json: bool) -> None:
+    """A line of figures and the program's text, or its listing."""
+    from hwtrain.analysis.programs import show
+
+    program, figures = show(run)
+    if as_json:
+        print(json.dumps(program.listing.model_dump()))
+        return
+    costs = "what a step costs depends on the data"
+    if figures.macs is not None and figures.traffic is not None:
+        costs = f"a step: {figures.macs:,} MACs, {figures.traffic:,} bytes of traffic"
+    print(
+        f"buffers {figures.buffers:,} bytes; arena {figures.arena:,} bytes "
+        f"(no less than {figures.bound:,}); {costs}"
+    )
+    print(program.text(), end="")
+
+
+def print_prediction(run: Path, engine: str) -> None:
+    """Accuracy and speed of the program, beside what the run recorded."""
+    from hwtrain.analysis.programs import predict
+
+    found = predict(run, engine)
+    first = f"the first {found.samples} of " if found.samples < found.of else ""
+    print(f"{found.trial}, {found.engine}, {first}{found.of} {found.eval_name} samples:")
+    print(f"  accuracy {found.accuracy:.2%}, {found.samples_per_s:,.0f} samples/s")
+    if found.recorded is None:
+        print("  the run has finished no epoch and recorded no accuracy")
+    else:
+        since = f", and has trained on {found.since:,} samples since" if found.since else ""
+        print(f"  the run recorded {found.recorded:.2%} on all of them after epoch {found.epoch}{since}")
+
+
+def print_check(run: Path, steps: int, *, as_json: bool) -> bool:
+    """Whether C and the interpreter agree, and on how much."""
+    from hwtrain.analysis.programs import check
+
+    found = check(run, steps)
+    if as_json:
+        print(json.dumps(vars(found)))
+    else:
+        print(
+            f"{found.steps} steps: {found.compared:,} values compared, {found.changed:.1%} of the weights "
+            f"changed, {found.mismatches:,} mismatches"
+        )
+    return found.mismatches == 0
