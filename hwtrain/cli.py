@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hwtrain.errors import ConfigError, HwtrainError, nearest
+from hwtrain.registry import names
 
 _COMPARED = ("data", "net", "epochs", "seeds", "seed", "lr", "rule")
 """Settings of ``train`` that ``compare --train`` takes."""
@@ -142,11 +143,11 @@ def parser() -> Parser:
     _flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
     _flag(one, "--json", action="store_true", help="one JSON object")
 
-    one = _verb(verbs, "export", _export, "a trial's program as a folder of C that tests itself")
+    one = _verb(verbs, "export", _export, "a trial's program in another language, tried before it is done")
     one.add_argument("run", type=Path, help="run folder, or RUN/trials/NAME of one")
-    _flag(one, "--to", default="c", help="c: C99 with the kernels, vectors and a Makefile (c)")
-    _flag(one, "--out", type=Path, required=True, help="folder to write")
-    _flag(one, "--steps", type=int, default=20, help="training steps in its test (20)")
+    _flag(one, "--to", default="c", help=f"{', '.join(names('printers'))} (c)")
+    _flag(one, "--out", type=Path, required=True, help="folder or file to write")
+    _flag(one, "--steps", type=int, default=20, help="batches in its test (20)")
 
     one = _verb(verbs, "report", _report, "write the report of a run anew")
     one.add_argument("run", type=Path, help="run folder")
@@ -321,12 +322,11 @@ def _program_check(found: argparse.Namespace) -> int:
 
 
 def _export(found: argparse.Namespace) -> int:
-    from hwtrain.analysis.programs import export
+    from hwtrain.analysis.programs import export, printer
 
-    if found.to != "c":
-        raise ConfigError(f"--to {found.to}: {nearest(found.to, ['c'])}")
-    compared = export(found.run, found.out, found.steps)
-    print(f"{found.out}: its test compared {compared:,} values, 0 differ; build it with make")
+    to = printer(found.to)
+    compared = export(found.run, found.out, to, found.steps)
+    print(f"{found.out}: its test compared {compared:,} values, 0 differ; {to.then}")
     return 0
 
 

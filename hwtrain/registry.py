@@ -3,7 +3,7 @@
 Listing reads file names and imports nothing; a lookup imports one module and takes the class whose
 name is the file's name in CamelCase (``rules/shallow.py`` holds ``Shallow``). Third parties add
 theirs through the entry-point groups ``hwtrain.rules``, ``hwtrain.updates``, ``hwtrain.laws``,
-``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses`` and ``hwtrain.kernels``.
+``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels`` and ``hwtrain.printers``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _FOLDERS = {
     "layers": "layers",
     "losses": "losses",
     "kernels": "kernels",
+    "printers": "export/printers",
 }
 """Kind to folder below ``hwtrain/``. ``base.py`` and names with a leading underscore are not things."""
 
