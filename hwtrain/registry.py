@@ -3,7 +3,8 @@
 Listing reads file names and imports nothing; a lookup imports one module and takes the class whose
 name is the file's name in CamelCase (``rules/shallow.py`` holds ``Shallow``). Third parties add
 theirs through the entry-point groups ``hwtrain.rules``, ``hwtrain.updates``, ``hwtrain.laws``,
-``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels`` and ``hwtrain.commands``.
+``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels``, ``hwtrain.printers`` and
+``hwtrain.commands``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _FOLDERS = {
     "layers": "layers",
     "losses": "losses",
     "kernels": "kernels",
+    "printers": "export/printers",
 }
 """Kind to folder below ``hwtrain/``. ``base.py`` and names with a leading underscore are not things."""
 

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from hwtrain.errors import ConfigError, ProgramError, nearest
-from hwtrain.export.c import export_c
+from hwtrain.export.printers.base import Printer
 from hwtrain.export.run import InterpretRunner, Memory, NativeRunner, Runner
 from hwtrain.program.cost import cost, traffic
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from hwtrain.program.plan import plan
+from hwtrain.registry import lookup
+from hwtrain.strict_toml import validate
 from hwtrain.training.rebuild import Rebuilt, rebuild
 from hwtrain.training.trial import order_of
 
@@ -173,17 +175,27 @@ def _codes(trial: Rebuilt, x: NDArray[np.float32]) -> NDArray[Any]:
     return codes
 
 
-def export(run: Path, folder: Path, steps: int = 20) -> int:
-    """Write the trial's program as a folder of C that tests itself; how many values its test compares.
+def printer(name: str, **options: str) -> Printer:
+    """The printer of a name with the flags that it was given.
 
     Raises:
-        HwtrainError: no such run, a kernel for the host alone, no compiler, or a folder that holds files.
+        HwtrainError: no such printer, or a flag that it does not take.
+    """
+    made: type[Printer] = lookup("printers", name)
+    return made(validate(made.Options, options, where=f"--to {name}", text="", error=ConfigError))
+
+
+def export(run: Path, out: Path, to: Printer, steps: int = 20) -> int:
+    """Write the trial's program and run what was written; how many values that compared.
+
+    Raises:
+        HwtrainError: no such run, or a program that this printer cannot write; nothing is written then.
     """
     trial = rebuild(run)
     batch = trial.config.batch
     x, labels = _next_samples(trial, steps).values()
     samples = {"x": x.reshape(steps, batch, *x.shape[1:]), "labels": labels.reshape(steps, batch)}
-    return export_c(program_of(trial), samples, trial.spec.lr, folder)
+    return to.write(program_of(trial), samples, trial.spec.lr, out)
 
 
 def _next_samples(trial: Rebuilt, steps: int) -> Memory:

@@ -1,1 +1,1 @@
-"""What a program becomes: printers to C and other languages, one file each."""
+"""What a program becomes: ``printers/`` write it, one file each; ``run.py`` runs it."""

@@ -11,7 +11,7 @@ import torch
 
 from hwtrain.cli import main
 from hwtrain.errors import ProgramError, RunError
-from hwtrain.export.c import export_c
+from hwtrain.export.printers.c import export_c
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from tests.programs import CARDS, bound_on, small_cnn, small_mlp
@@ -83,7 +83,7 @@ def test_unknown_target_and_missing_run_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, said in (
-        (["export", str(tmp_path), "--to", "hls", "--out", str(tmp_path / "c")], "known: c"),
+        (["export", str(tmp_path), "--to", "pascal", "--out", str(tmp_path / "c")], "no printer is called"),
         (["export", str(tmp_path / "none"), "--out", str(tmp_path / "c")], "no such run folder"),
     ):
         assert main(arguments) == 2

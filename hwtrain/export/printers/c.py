@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hwtrain.errors import NativeError, ProgramError, RunError
 from hwtrain.export.host_c import TYPES, host_c, identifiers
+from hwtrain.export.printers.base import Printer
 from hwtrain.export.run import InterpretRunner, Memory
 from hwtrain.files import cannot, write_file
 from hwtrain.kernels.fixed import halvings
@@ -34,6 +35,17 @@ _ROLES = {
     "const": "a table",
     "output": "result",
 }
+
+
+class C(Printer):
+    """``hwtrain export --to c``."""
+
+    about = "C99 with the kernels, vectors and a Makefile"
+    then = "build it with make"
+
+    def write(self, program: Program, samples: Memory, lr: float, out: Path) -> int:
+        """A folder, its test run; how many values that compares."""
+        return export_c(program, samples, lr, out)
 
 
 def export_c(program: Program, samples: Memory, lr: float, folder: Path) -> int:
