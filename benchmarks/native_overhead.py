@@ -20,7 +20,7 @@ from hwtrain.config import make_config
 from hwtrain.errors import HwtrainError
 from hwtrain.export.run import NativeRunner
 from hwtrain.native import build
-from hwtrain.net import mlp
+from hwtrain.nets.base import mlp
 from hwtrain.program.lower import lower
 from hwtrain.shipped import shipped
 from hwtrain.training.trial import Spec, place

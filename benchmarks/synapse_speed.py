@@ -18,7 +18,7 @@ from _study import HERE, Figures
 
 from hwtrain.config import make_config
 from hwtrain.ledger import Ledger
-from hwtrain.net import mlp
+from hwtrain.nets.base import mlp
 from hwtrain.training.engine import engine_of
 from hwtrain.training.trial import Spec, place
 

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from hwtrain.analysis.compare import Comparison as Comparison
     from hwtrain.api import compare as compare
     from hwtrain.api import train as train
+    from hwtrain.convert import from_torch as from_torch
     from hwtrain.errors import HwtrainError as HwtrainError
     from hwtrain.errors import HwtrainWarning as HwtrainWarning
+    from hwtrain.net import Add as Add
+    from hwtrain.net import Concat as Concat
+    from hwtrain.net import Graph as Graph
     from hwtrain.net import Net as Net
     from hwtrain.net import Residual as Residual
     from hwtrain.training.metrics import Result as Result
@@ -23,8 +27,12 @@ _HOMES = {
     "Comparison": "hwtrain.analysis.compare",
     "HwtrainError": "hwtrain.errors",
     "HwtrainWarning": "hwtrain.errors",
+    "Add": "hwtrain.net",
+    "Concat": "hwtrain.net",
+    "Graph": "hwtrain.net",
     "Net": "hwtrain.net",
     "Residual": "hwtrain.net",
+    "from_torch": "hwtrain.convert",
     "Result": "hwtrain.training.metrics",
 }
 __all__ = list(_HOMES)

@@ -11,8 +11,9 @@ from torch import nn
 
 from hwtrain.analysis.compare import Comparison, compare_cards
 from hwtrain.config import TrainConfig, make_config
+from hwtrain.convert import from_torch
 from hwtrain.errors import HwtrainWarning
-from hwtrain.net import Net, from_torch
+from hwtrain.net import Net
 from hwtrain.training.loop import loss_of, run
 from hwtrain.training.metrics import Result
 

@@ -40,7 +40,9 @@ class TrainConfig(Strict):
 
     data: str = Field("digits", description="digits, fashion-mnist, or the path of IDX, npz or csv")
     net: str | None = Field(
-        None, description="widths such as 784-128-10; default: one hidden layer that fits the data"
+        None,
+        description="widths such as 784-128-10, a name such as cnn or resnet20, or module:factory; "
+        "default: one hidden layer that fits the data",
     )
     activation: Literal["relu", "tanh", "sigmoid"] | None = Field(
         None, description="between layers; default: tanh, or relu where signals are whole numbers"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,27 +13,14 @@ from torch import Tensor
 from hwtrain.arith.fixed import encode
 from hwtrain.arith.threefry import Purpose
 from hwtrain.direction import Direction, Transform
-from hwtrain.errors import ConfigError, nearest
-from hwtrain.kernels import vector
+from hwtrain.errors import ConfigError
+from hwtrain.kernels import layout, vector
 from hwtrain.kernels.fixed import DTYPES
-from hwtrain.layers.avg_pool2d import AvgPool2d
 from hwtrain.layers.base import Layer, Shape, State
-from hwtrain.layers.conv2d import Conv2d
-from hwtrain.layers.dense import Dense
-from hwtrain.layers.flatten import Flatten
-from hwtrain.layers.max_pool2d import MaxPool2d
-from hwtrain.layers.relu import Relu
-from hwtrain.layers.sigmoid import Sigmoid
-from hwtrain.layers.tanh import Tanh
 from hwtrain.losses.base import Loss
 from hwtrain.losses.softmax2 import Softmax2
 from hwtrain.losses.softmax_ce import SoftmaxCe
 from hwtrain.substrates.base import Array, Geometry, Substrate, Trial
-
-if TYPE_CHECKING:
-    from torch import nn
-
-ACTIVATIONS: dict[str, type[Layer]] = {"relu": Relu, "tanh": Tanh, "sigmoid": Sigmoid}
 
 
 class Net:
@@ -44,8 +31,7 @@ class Net:
 
     def __init__(self, children: Mapping[str, Layer | Net], loss: Loss | None = None) -> None:
         self.children = dict(children)
-        self.loss: Loss = loss or SoftmaxCe()
-        self._default_loss = loss is None
+        self.with_loss(loss)
 
     def layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Every layer with its path, in the order of the signal."""
@@ -74,6 +60,12 @@ class Net:
                 raise ConfigError(f"net: layer {name}: {problem}: change the layer or its input") from None
         return shape
 
+    def with_loss(self, loss: Loss | None) -> Net:
+        """The net itself, with this loss; None leaves the choice to the signals' format."""
+        self.loss: Loss = loss or SoftmaxCe()
+        self._default_loss = loss is None
+        return self
+
     def copy(self) -> Net:
         """A net of the same layers, to be placed by itself."""
         return copy.deepcopy(self)
@@ -97,7 +89,7 @@ class Net:
                 nonlocal number
                 number += 1
                 home = substrate(path)
-                if name == "bias":
+                if name != "weight":
                     home = home.digital or digital
                 geometry = Geometry(f"{path}.{name}", number, groups, out, in_, std)
                 array = home.array(geometry, trial)
@@ -157,18 +149,23 @@ class Net:
         """
         found: dict[str, Direction] = {}
         for name in reversed(self.children):
-            child, path = self.children[name], prefix + name
-            if isinstance(child, Net):
-                inner, directions = child.backward(d, tapes[name], first, f"{path}.")
-                found |= directions
-            else:
-                gradients = child.wgrad(d, tapes[name])
-                found |= {f"{path}.{array}": gradient for array, gradient in gradients.items()}
-                inner = None if path == first else child.igrad(d, tapes[name])
+            inner, directions = self._back(name, d, tapes, first, prefix)
+            found |= directions
             if inner is None:
                 return None, found
             d = inner
         return d, found
+
+    def _back(
+        self, name: str, d: Tensor, tapes: dict[str, Any], first: str, prefix: str
+    ) -> tuple[Tensor | None, dict[str, Direction]]:
+        """Through one child."""
+        child, path = self.children[name], prefix + name
+        if isinstance(child, Net):
+            return child.backward(d, tapes[name], first, f"{path}.")
+        gradients = child.wgrad(d, tapes[name])
+        directions = {f"{path}.{array}": gradient for array, gradient in gradients.items()}
+        return None if path == first else child.igrad(d, tapes[name]), directions
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training changes, as ``path/name`` to tensor."""
@@ -178,10 +175,15 @@ class Net:
             for place, transform in enumerate(array.transforms):
                 kept = transform.state()
                 found |= {f"{path}/transform{place}.{name}": v for name, v in kept.items()}
+        for path, layer in self.layers():
+            found |= {f"{path}/{name}": value.clone() for name, value in layer.running.items()}
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Undo of ``state``."""
+        for path, layer in self.layers():
+            for name, value in layer.running.items():
+                value.copy_(state[f"{path}/{name}"])
         for path, array in self.arrays():
             own = {key.partition("/")[2]: v for key, v in state.items() if key.startswith(f"{path}/")}
             array.restore({name: v for name, v in own.items() if "transform" not in name})
@@ -192,119 +194,155 @@ class Net:
                 )
 
 
-class Residual(Net):
-    """A block with a skip: y = x + body(x)."""
+class Merge(ABC):
+    """Where two signals of a graph meet."""
+
+    @abstractmethod
+    def out_shape(self, one: Shape, other: Shape) -> Shape:
+        """Shape of one sample's output; ValueError says why the inputs do not fit."""
+
+    @abstractmethod
+    def fw(self, one: Tensor, other: Tensor) -> Tensor:
+        """What they make."""
+
+    @abstractmethod
+    def igrad(self, d: Tensor, one: Shape, other: Shape) -> tuple[Tensor, Tensor]:
+        """Gradients by both, of these shapes."""
+
+
+class Add(Merge):
+    """one + other."""
+
+    def out_shape(self, one: Shape, other: Shape) -> Shape:
+        """That of both."""
+        if one != other:
+            raise ValueError(f"a sum of {one} and {other}")
+        return one
+
+    def fw(self, one: Tensor, other: Tensor) -> Tensor:
+        """The sum."""
+        return vector.add(one, other)
+
+    def igrad(self, d: Tensor, one: Shape, other: Shape) -> tuple[Tensor, Tensor]:
+        """d by both."""
+        return d, d
+
+
+class Concat(Merge):
+    """The channels (of vectors, the values) of one, then those of the other."""
+
+    def out_shape(self, one: Shape, other: Shape) -> Shape:
+        """Their channels together."""
+        if one[1:] != other[1:]:
+            raise ValueError(f"channels of {one} beside those of {other}")
+        return (one[0] + other[0], *one[1:])
+
+    def fw(self, one: Tensor, other: Tensor) -> Tensor:
+        """Side by side."""
+        joined = layout.join(_flat(one), _flat(other))
+        return joined.view(one.shape[0], -1, *one.shape[2:])
+
+    def igrad(self, d: Tensor, one: Shape, other: Shape) -> tuple[Tensor, Tensor]:
+        """The part of each."""
+        rows, here = _flat(d), one[1]
+        parts = layout.part(rows, 0, here), layout.part(rows, here, here + other[1])
+        return parts[0].view(one), parts[1].view(other)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(batch, channels, positions), of vectors too."""
+    return x.view(x.shape[0], x.shape[1], -1)
+
+
+INPUT = "input"
+"""How the children of a graph call the graph's own input."""
+
+
+class Graph(Net):
+    """Children that take what they name: ``inputs`` says from which earlier child, or ``INPUT``.
+
+    A child that it does not name takes the one before it, so that a chain needs no inputs. A ``Merge``
+    takes two. The last child makes the output.
+    """
+
+    def __init__(
+        self,
+        children: Mapping[str, Layer | Net | Merge],
+        inputs: Mapping[str, tuple[str, ...]],
+        loss: Loss | None = None,
+    ) -> None:
+        super().__init__({}, loss)
+        self.nodes = dict(children)
+        self.children = {name: node for name, node in children.items() if not isinstance(node, Merge)}
+        before = (INPUT, *self.nodes)
+        self.inputs = {
+            name: inputs.get(name, (last,)) for name, last in zip(self.nodes, before, strict=False)
+        }
+        for place, (name, sources) in enumerate(self.inputs.items()):
+            if len(sources) != (2 if isinstance(self.nodes[name], Merge) else 1):
+                raise ConfigError(
+                    f"net: {name} takes {len(sources)} signals: one for a layer, two for a merge"
+                )
+            for source in sources:
+                if source not in before[: place + 1]:
+                    raise ConfigError(f"net: {name} takes {source!r}, which is no child before it")
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The input's; the body must keep it."""
-        found = super().out_shape(shape)
-        if found != shape:
-            raise ConfigError(f"net: a residual block makes {found} of {shape}: it must keep the shape")
-        return shape
+        """Shape of one sample's output; ConfigError names the child that does not fit."""
+        shapes = {INPUT: shape}
+        for name, node in self.nodes.items():
+            try:
+                shapes[name] = node.out_shape(*(shapes[source] for source in self.inputs[name]))
+            except ValueError as problem:
+                raise ConfigError(f"net: layer {name}: {problem}: change the layer or its input") from None
+        return shapes[next(reversed(self.nodes), INPUT)]
 
     def fw(self, x: Tensor, state: State = None) -> tuple[Tensor, dict[str, State], dict[str, Any]]:
-        """x + body(x)."""
-        y, states, tapes = super().fw(x, state)
-        return vector.add(x, y), states, tapes
+        """Output, and by child its state and tape; of a merge the shapes that met."""
+        signals = {INPUT: x}
+        states: dict[str, State] = {}
+        tapes: dict[str, Any] = {}
+        for name, node in self.nodes.items():
+            given = [signals[source] for source in self.inputs[name]]
+            if isinstance(node, Merge):
+                signals[name] = node.fw(*given)
+                tapes[name] = [tuple(one.shape) for one in given]
+            else:
+                earlier = state[name] if state else None
+                signals[name], states[name], tapes[name] = node.fw(given[0], earlier)
+        return signals[next(reversed(self.nodes), INPUT)], states, tapes
 
     def backward(
         self, d: Tensor, tapes: dict[str, Any], first: str, prefix: str = ""
     ) -> tuple[Tensor | None, dict[str, Direction]]:
-        """d goes around the body as well as through it."""
-        inner, found = super().backward(d, tapes, first, prefix)
-        return (None if inner is None else vector.add(d, inner)), found
+        """As Net's; the gradients of a signal that several children take add up."""
+        found: dict[str, Direction] = {}
+        gradients = {next(reversed(self.nodes), INPUT): d}
+
+        def take(source: str, part: Tensor) -> None:
+            gradients[source] = vector.add(gradients[source], part) if source in gradients else part
+
+        for name in reversed(self.nodes):
+            if name not in gradients:
+                continue  # nothing that follows takes it
+            node, d = self.nodes[name], gradients[name]
+            if isinstance(node, Merge):
+                for source, part in zip(self.inputs[name], node.igrad(d, *tapes[name]), strict=True):
+                    take(source, part)
+                continue
+            inner, directions = self._back(name, d, tapes, first, prefix)
+            found |= directions
+            if inner is None:
+                return None, found
+            take(self.inputs[name][0], inner)
+        return gradients.get(INPUT), found
 
 
-def mlp(spec: str, activation: str = "relu", loss: Loss | None = None) -> Net:
-    """Dense layers with an activation between them, from widths such as ``784-128-10``."""
-    widths = spec.split("-")
-    if len(widths) < 2 or not all(w.isascii() and w.isdigit() and int(w) > 0 for w in widths):
-        raise ConfigError(
-            f"net = {spec!r}: widths are positive whole numbers joined by '-', such as 64-32-10"
-        )
-    if max(map(int, widths)) > 1 << 20:
-        raise ConfigError(f"net = {spec!r}: a layer is wider than {1 << 20}: make it narrower")
-    if activation not in ACTIVATIONS:
-        raise ConfigError(f"activation = {activation!r}: {nearest(activation, ACTIVATIONS)}")
-    children: dict[str, Layer | Net] = {}
-    for place, (in_, out) in enumerate(pairwise(widths), start=1):
-        if place > 1:
-            children[f"{activation}{place - 1}"] = ACTIVATIONS[activation]()
-        children[f"fc{place}"] = Dense(int(in_), int(out))
-    return Net(children, loss)
+class Residual(Graph):
+    """A block with a skip: y = body(x) + x, or + shortcut(x) where the body changes the shape."""
 
-
-def from_torch(module: nn.Module, loss: Loss | None = None) -> Net:
-    """A net with the layers and present weights of a ``torch.nn.Sequential``."""
-    children: dict[str, Layer | Net] = {}
-    for name, child in module.named_children():
-        key = f"layer{name}" if name.isdigit() else name
-        if isinstance(child, torch.nn.Sequential):
-            children[key] = from_torch(child)
-        else:
-            children[key] = _layer_of(name, child)
-    if not isinstance(module, torch.nn.Sequential) or not children:
-        raise ConfigError(
-            f"net: cannot read a {type(module).__name__}: give a torch.nn.Sequential or a hwtrain.Net"
-        )
-    return Net(children, loss)
-
-
-def _layer_of(name: str, module: nn.Module) -> Layer:
-    nn = torch.nn
-    match module:
-        case nn.Linear() | nn.Conv2d():
-            return _weights_of(name, module)
-        case nn.ReLU():
-            return Relu()
-        case nn.Tanh():
-            return Tanh()
-        case nn.Sigmoid():
-            return Sigmoid()
-        case nn.Flatten(start_dim=1, end_dim=-1):
-            return Flatten()
-        case nn.MaxPool2d(padding=0, dilation=1, ceil_mode=False):
-            return MaxPool2d(_pooling(name, module))
-        case nn.AvgPool2d(padding=0, ceil_mode=False, divisor_override=None):
-            return AvgPool2d(_pooling(name, module))
-    raise ConfigError(
-        f"net: layer {name}: no counterpart of {module}: known are Linear, Conv2d, ReLU, Tanh, "
-        "Sigmoid, Flatten, MaxPool2d and AvgPool2d"
-    )
-
-
-def _weights_of(name: str, module: nn.Linear | nn.Conv2d) -> Layer:
-    weights = module.weight.detach().clone()
-    offsets = None if module.bias is None else module.bias.detach().clone()
-    has_bias = offsets is not None
-    if isinstance(module, torch.nn.Linear):
-        return Dense(module.in_features, module.out_features, bias=has_bias, weights=weights, offsets=offsets)
-    square = [_square(module.kernel_size), _square(module.stride), _square(module.padding)]
-    if None in square or _square(module.dilation) != 1 or module.padding_mode != "zeros":
-        raise ConfigError(f"net: layer {name}: only square filters without dilation: change {module}")
-    kernel, stride, padding = (int(side) for side in square if side is not None)
-    return Conv2d(
-        module.in_channels,
-        module.out_channels,
-        kernel,
-        stride=stride,
-        padding=padding,
-        groups=module.groups,
-        bias=has_bias,
-        weights=weights,
-        offsets=offsets,
-    )
-
-
-def _pooling(name: str, module: nn.MaxPool2d | nn.AvgPool2d) -> int:
-    size, stride = _square(module.kernel_size), _square(module.stride)
-    if size is None or size != stride:
-        raise ConfigError(f"net: layer {name}: only square windows side by side: change {module}")
-    return size
-
-
-def _square(size: object) -> int | None:
-    """The one side of a square size, given as torch gives it; None for anything else."""
-    sides = set(size) if isinstance(size, tuple) else {size}
-    side = sides.pop()
-    return side if isinstance(side, int) and not sides else None
+    def __init__(self, body: Mapping[str, Layer | Net], shortcut: Layer | Net | None = None) -> None:
+        last = next(reversed([*body]), INPUT)
+        around = {} if shortcut is None else {"shortcut": shortcut}
+        inputs = {"shortcut": (INPUT,), "sum": ("shortcut" if around else INPUT, last)}
+        super().__init__({**body, **around, "sum": Add()}, inputs)

@@ -3,8 +3,8 @@
 Listing reads file names and imports nothing; a lookup imports one module and takes the class whose
 name is the file's name in CamelCase (``rules/shallow.py`` holds ``Shallow``). Third parties add
 theirs through the entry-point groups ``hwtrain.rules``, ``hwtrain.updates``, ``hwtrain.laws``,
-``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels``, ``hwtrain.printers`` and
-``hwtrain.commands``.
+``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels``, ``hwtrain.nets``,
+``hwtrain.printers`` and ``hwtrain.commands``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _FOLDERS = {
     "substrates": "substrates",
     "layers": "layers",
     "losses": "losses",
+    "nets": "nets",
     "kernels": "kernels",
     "printers": "export/printers",
 }

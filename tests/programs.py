@@ -22,7 +22,8 @@ from hwtrain.layers.relu import Relu
 from hwtrain.layers.tanh import Tanh
 from hwtrain.losses.base import Loss
 from hwtrain.native import FLAGS
-from hwtrain.net import Net, Residual, mlp
+from hwtrain.net import Net, Residual
+from hwtrain.nets.base import mlp
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from hwtrain.registry import lookup

@@ -56,6 +56,7 @@ typedef int64_t hwt_acc;
 #include "hwt_image.h"
 #if HWT_SIGNAL_BITS == 0
 #include "hwt_float32.h"
+#include "hwt_norm.h"
 #else
 #include "hwt_fixed.h"
 #endif

@@ -70,6 +70,30 @@ static inline void hwt_layout_channels_last(int32_t batch, int32_t channels, int
                 *z++ = d[(n * channels + c) * positions + p];
 }
 
+/* a (batch, channels, positions), b (batch, more, positions) -> z (batch, channels + more, positions) */
+static inline void hwt_layout_join(int32_t batch, int32_t channels, int32_t positions, int32_t more,
+                                   int32_t joined, const hwt_signal *a, const hwt_signal *b, hwt_signal *z)
+{
+    (void)joined;
+    for (int32_t n = 0; n < batch; n++) {
+        for (int32_t i = 0; i < channels * positions; i++)
+            *z++ = *a++;
+        for (int32_t i = 0; i < more * positions; i++)
+            *z++ = *b++;
+    }
+}
+
+/* x (batch, joined, positions) -> z (batch, end - start, positions) */
+static inline void hwt_layout_part(int32_t batch, int32_t joined, int32_t positions, int32_t channels,
+                                   int32_t start, int32_t end, const hwt_signal *x, hwt_signal *z)
+{
+    (void)channels;
+    for (int32_t n = 0; n < batch; n++)
+        for (int32_t c = start; c < end; c++)
+            for (int32_t p = 0; p < positions; p++)
+                *z++ = x[(n * joined + c) * positions + p];
+}
+
 /* The largest value of each window and where in its image it stood, the first one among equals.
  * x (batch, channels, height, width) -> y, where (batch, channels, rows, columns) */
 static inline void hwt_pool_max_forward(int32_t batch, int32_t channels, int32_t height, int32_t width,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwtrain.cards import card_files
 from hwtrain.config import make_config
 from hwtrain.errors import IncompatibleRule
-from hwtrain.net import mlp
+from hwtrain.nets.base import mlp
 from hwtrain.registry import names
 from hwtrain.training.trial import Spec, place
 

@@ -24,7 +24,7 @@ Tape = Any
 State = Any
 Shape = tuple[int, ...]
 MakeArray = Callable[[str, int, int, int, float], Array]
-"""Allots an array: (name, groups, out, in_, std). Names: "weight" lives on the device, "bias" is digital."""
+"""Allots an array: (name, groups, out, in_, std). "weight" lives on the device, others are digital."""
 
 
 class Layer(ABC):
@@ -33,6 +33,11 @@ class Layer(ABC):
     @property
     def arrays(self) -> Mapping[str, Array]:
         """The layer's arrays by name; none for most layers, and none before ``place``."""
+        return {}
+
+    @property
+    def running(self) -> Mapping[str, Tensor]:
+        """What training changes in place beside the arrays, by name; none for most layers."""
         return {}
 
     @abstractmethod

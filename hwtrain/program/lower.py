@@ -74,6 +74,9 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
             raise IncompatibleRule(f"layer {path}: momentum, clip and summed have no kernels: leave them out")
         for key, tensor in array.live().items():
             recorder.declare(f"{path}/{key}", tensor, "weight")
+    for path, layer in net.layers():
+        for key, tensor in layer.running.items():
+            recorder.declare(f"{path}/{key}", tensor, "state")
     for key, tensor in bound.state().items():
         recorder.declare(f"rule/{key}", tensor, "state")
     for table in TABLES.values():
@@ -88,6 +91,7 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
     entries: dict[Entry, tuple[Node, ...]] = {}
     with _located(net, recorder):
         entries["step"] = recorder.entry(lambda: ("loss", bound.step(x, labels, Rate(0.01))))
+        ledger.clock.phase = "eval"
         entries["predict"] = recorder.entry(lambda: ("z", bound.predict(x)))
     used = {ref.buffer for nodes in entries.values() for ref in _refs(nodes)}
     buffers = {key: made for key, made in recorder.buffers.items() if key in used or made.role == "weight"}

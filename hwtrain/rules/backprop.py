@@ -17,10 +17,12 @@ class Backprop(Rule):
         trained = net.trained()
         first = trained.index(self.first(net))
         ports = {}
-        for place, layer in enumerate(trained):
-            learns = {"write"} if place >= first else set()
-            passes_back = {"read_t"} if place > first else set()
-            ports[f"{layer}.weight"] = frozenset({"read", *learns, *passes_back})
+        for path, _ in net.arrays():
+            layer, _, name = path.rpartition(".")
+            if name != "bias":  # it is digital, and passes nothing back
+                learns = {"write"} if trained.index(layer) >= first else set()
+                passes_back = {"read_t"} if trained.index(layer) > first else set()
+                ports[path] = frozenset({"read", *learns, *passes_back})
         return ports
 
     def first(self, net: Net) -> str:
@@ -49,7 +51,7 @@ class BackpropBound(Bound):
         _, directions = self.net.backward(self.net.loss.igrad(tape), tapes, self.first)
         for path, direction in directions.items():
             self.arrays[path].write(direction.scaled(-lr / x.shape[0]))
-        ledger = self.arrays[f"{self.first}.weight"].trial.ledger
+        ledger = next(iter(self.arrays.values())).trial.ledger
         if ledger.clock.step == 0:
             ledger.peak("net", "tape", bytes_held=tape_bytes((tapes, tape)))
         return loss

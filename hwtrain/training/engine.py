@@ -121,6 +121,8 @@ class ProgramEngine:
         given = {"x": x.contiguous().numpy(), "labels": labels.int().numpy()}
         for path, array in self.bound.net.arrays():
             given |= {f"{path}/{name}": value.numpy() for name, value in array.live().items()}
+        for path, found in self.bound.net.layers():
+            given |= {f"{path}/{name}": value.numpy() for name, value in found.running.items()}
         given |= {f"rule/{name}": value.numpy() for name, value in self.bound.state().items()}
         memory = runner.memory(n, {key: given[key] for key in given if key in runner.program.buffers})
         runner.run(entry, n, memory, lr, step)

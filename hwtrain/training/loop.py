@@ -25,7 +25,8 @@ from hwtrain.errors import ConfigError, RunError
 from hwtrain.files import cannot, is_temporary, make_folder, write_file
 from hwtrain.layers.dense import Dense
 from hwtrain.losses.base import Loss
-from hwtrain.net import Net, mlp
+from hwtrain.net import Net
+from hwtrain.nets.base import build
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
 from hwtrain.training.engine import engine_of
@@ -100,7 +101,7 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
         codes = any(isinstance(found, FixedCard) for found in cards_of(config).values())
         activation = config.activation or ("relu" if codes else "tanh")
         config = config.model_copy(update={"net": config.net or default_net(split), "activation": activation})
-        net = _mlp(config)
+        net = _built(config, split)
     split = _shaped(split, net)
     made = net.out_shape(split.input_shape)
     if made != (split.classes,):
@@ -152,9 +153,11 @@ def default_net(split: Split) -> str:
     return f"{inputs}-{32 if inputs <= 64 else 128}-{split.classes}"
 
 
-def _mlp(config: TrainConfig) -> Net:
+def _built(config: TrainConfig, split: Split) -> Net:
     try:
-        return mlp(str(config.net), str(config.activation), loss_of(config))
+        return build(
+            str(config.net), split.input_shape, split.classes, str(config.activation), loss_of(config)
+        )
     except ValueError:  # Python reads no whole number of thousands of digits
         raise ConfigError(
             f"net = '{str(config.net)[:20]}...': a layer is too wide: make it narrower"

@@ -17,7 +17,7 @@ from hwtrain.layers.base import Layer
 from hwtrain.registry import lookup
 from hwtrain.substrates.base import Array, Geometry, Options, Trial, substrate_of
 
-SIZES = {"in_": 6, "out": 4, "in_channels": 2, "out_channels": 4, "kernel": 3, "size": 2}
+SIZES = {"in_": 6, "out": 4, "in_channels": 2, "out_channels": 4, "kernel": 3, "size": 2, "channels": 2}
 SHAPES = [(6,), (2, 6, 6)]
 Example = tuple[Layer, Tensor]
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import IdealCard, SynapseCard
+from hwtrain.convert import from_torch
 from hwtrain.direction import Clip, Dense, Momentum, Outer, Seeded, Sum, Transform
 from hwtrain.layers import dense as dense_layer
 from hwtrain.layers.avg_pool2d import AvgPool2d
@@ -25,7 +26,7 @@ from hwtrain.layers.sigmoid import Sigmoid
 from hwtrain.layers.tanh import Tanh
 from hwtrain.losses.mse import Mse
 from hwtrain.losses.softmax_ce import SoftmaxCe
-from hwtrain.net import Net, Residual, from_torch
+from hwtrain.net import Net, Residual
 from hwtrain.rules.backprop import Backprop
 from hwtrain.substrates.base import Geometry, Options, Substrate, Trial
 from hwtrain.substrates.crossbar import Crossbar, CrossbarArray

@@ -18,7 +18,8 @@ from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.layers.tanh import Tanh
 from hwtrain.ledger import Ledger
-from hwtrain.net import Net, mlp
+from hwtrain.net import Net
+from hwtrain.nets.base import mlp
 from hwtrain.rules.backprop import Backprop
 from hwtrain.substrates.base import Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray

@@ -28,7 +28,7 @@ from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.ledger import Ledger
-from hwtrain.net import mlp
+from hwtrain.nets.base import mlp
 from hwtrain.substrates.base import Array, Geometry, Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.training import engine

@@ -22,7 +22,7 @@ from hwtrain.cards import card_files
 from hwtrain.cli import main
 from hwtrain.config import make_config, read_config
 from hwtrain.errors import RunError
-from hwtrain.net import mlp
+from hwtrain.nets.base import mlp
 from hwtrain.training import engine, lock, loop
 from hwtrain.training.checkpoint import FILE, load_checkpoint, read_checkpoint, save_checkpoint
 from hwtrain.training.lock import LOCK, alone_in

@@ -25,7 +25,8 @@ from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.layers.max_pool2d import MaxPool2d
 from hwtrain.layers.tanh import Tanh
-from hwtrain.net import Net, mlp
+from hwtrain.net import Net
+from hwtrain.nets.base import mlp
 from hwtrain.program.ir import load_program
 from hwtrain.program.lower import lower
 from hwtrain.rules.base import Bound
