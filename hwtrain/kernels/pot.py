@@ -13,6 +13,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwtrain.arith import pow2
 from hwtrain.kernels.base import kernel
 from hwtrain.kernels.dense import _exact, _whole
 
@@ -38,7 +39,7 @@ def read(
 
 @read.numpy
 def _(codes: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-    return _whole("goi,ngi->ngo", _numbers(codes), x)
+    return _whole("goi,ngi->ngo", pow2.values(codes), x)
 
 
 @kernel(port="read_t")
@@ -51,17 +52,11 @@ def read_t(
 
 @read_t.numpy
 def _(codes: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
-    return _whole("goi,ngo->ngi", _numbers(codes), d)
+    return _whole("goi,ngo->ngi", pow2.values(codes), d)
 
 
 def _values(codes: Tensor) -> Tensor:
-    return torch.from_numpy(_numbers(codes.cpu().numpy())).to(codes.device)
-
-
-def _numbers(codes: NDArray[Any]) -> NDArray[np.int64]:
-    """sign * 2^k of every code."""
-    wide = codes.astype(np.int64)
-    return np.where(wide == 0, 0, np.sign(wide) << np.maximum(abs(wide) - 1, 0))
+    return torch.from_numpy(pow2.values(codes.cpu().numpy())).to(codes.device)
 
 
 def _codes(w: NDArray[Any], low: int, most: int) -> NDArray[np.int8]:
