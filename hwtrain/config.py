@@ -41,7 +41,7 @@ class TrainConfig(Strict):
     data: str = Field("digits", description="digits, fashion-mnist, or the path of IDX, npz or csv")
     net: str | None = Field(
         None,
-        description="widths such as 784-128-10, a name such as cnn or resnet20, or module:factory; "
+        description="widths such as 784-128-10, or cnn, resnet20 ..., FILE.onnx, module:factory; "
         "default: one hidden layer that fits the data",
     )
     activation: Literal["relu", "tanh", "sigmoid"] | None = Field(

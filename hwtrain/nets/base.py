@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 from torch import nn
 
@@ -31,12 +32,16 @@ def build(spec: str, shape: Shape, classes: int, activation: str, loss: Loss | N
     """The net of a spec, for samples of this shape.
 
     Args:
-        spec: widths such as ``784-128-10``; a name in hwtrain/nets; or ``module:factory``,
+        spec: widths such as ``784-128-10``; a name in hwtrain/nets; ``FILE.onnx``; or ``module:factory``,
             a function without arguments that returns a ``torch.nn.Module`` or a ``hwtrain.Net``.
 
     Raises:
         ConfigError: no such net, or one that cannot be read; names the layer.
     """
+    if spec.endswith(".onnx"):
+        from hwtrain.convert_onnx import from_onnx  # which finds onnx missing only where it is needed
+
+        return from_onnx(Path(spec), loss)
     if ":" in spec:
         return _made(spec, loss)
     if spec[:1].isdigit():

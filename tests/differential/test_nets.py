@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from hwtrain.arith.float32 import inverse_root
@@ -272,3 +276,67 @@ def test_a_factory_is_found_in_the_working_folder(tmp_path: Path, monkeypatch: p
     ]:
         with pytest.raises(ConfigError, match=said):
             build(spec, (64,), 10, "tanh")
+
+
+def exported(judge: nn.Module, x: Tensor, file: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's older exporter says that it is the older one
+        torch.onnx.export(
+            judge.eval(), (x,), file, dynamo=False, dynamic_axes={"x": {0: "n"}}, input_names=["x"]
+        )
+    return file
+
+
+def test_an_onnx_file_computes_what_onnxruntime_computes_of_it(tmp_path: Path) -> None:
+    x = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    file = exported(nn.Sequential(module(), nn.Tanh(), nn.Linear(5, 4, bias=False)), x, tmp_path / "net.onnx")
+    net = build(str(file), (2, 8, 8), 4, "relu")
+    net.place(Trial(Streams(0)), lambda _: SOFTWARE, SOFTWARE)
+    expected = InferenceSession(file).run(None, {"x": x.numpy()})[0]
+    np.testing.assert_allclose(net.fw(x)[0].numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(expected).max() > 0.1
+
+
+def test_an_onnx_file_of_another_exporter_has_its_bias_in_a_sum_of_its_own(tmp_path: Path) -> None:
+    w, b = np.arange(6, dtype=np.float32).reshape(3, 2), np.array([1, -1], np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["wx"], "mul"),
+        helper.make_node("Add", ["wx", "b"], ["y"]),
+    ]
+    net = build(str(onnx_file(tmp_path, nodes, w=w, b=b)), (3,), 2, "relu")
+    net.place(Trial(Streams(0)), lambda _: SOFTWARE, SOFTWARE)
+    assert net.fw(torch.ones(1, 3))[0].tolist() == [[7, 8]]
+    assert [path for path, _ in net.layers()] == ["mul"]
+
+
+def onnx_file(folder: Path, nodes: list[Any], **constants: np.ndarray) -> Path:
+    kind = TensorProto.FLOAT
+    ends = [helper.make_tensor_value_info(name, kind, None) for name in ("x", "y")]
+    held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], held)), folder / "it.onnx")
+    return folder / "it.onnx"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([("Softmax", "x", {})], "leave it out"),
+        ([("Gelu", "x", {})], "no counterpart of Gelu"),
+        ([("MaxPool", "x", {"kernel_shape": [3, 3], "strides": [2, 2]})], "node MaxPool0: only windows"),
+        ([("MaxPool", "x", {"kernel_shape": [3, 2]})], "only square ones"),
+        ([("Conv", "x w", {"dilations": [2, 2]})], "without dilation"),
+        ([("Gemm", "x w", {"alpha": 2.0})], "alpha = 2.0: only 1.0"),
+        ([("Mul", "x x", {})], "Mul of 2 signals"),
+    ],
+)
+def test_a_node_without_a_counterpart_is_refused_by_name(nodes: Any, said: str, tmp_path: Path) -> None:
+    made = [helper.make_node(kind, names_.split(), ["y"], **options) for kind, names_, options in nodes]
+    with pytest.raises(ConfigError, match=said):
+        build(str(onnx_file(tmp_path, made, w=np.ones((1, 1, 3, 3), np.float32))), (3,), 2, "relu")
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_bytes(b"\xff" * 40)
+    for name, said in [("none.onnx", "check the path"), ("text.onnx", "export it again")]:
+        with pytest.raises(ConfigError, match=said):
+            build(str(tmp_path / name), (3,), 2, "relu")
