@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Real
 from torch import Tensor
 
+from hwtrain.ledger import Clock
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -58,7 +60,18 @@ class Seeded:
         return replace(self, c=self.c * factor)
 
 
-Direction = Outer | Dense | Seeded
+@dataclass(frozen=True)
+class Controls:
+    """Add ``change`` to the controls of a piece of physics, in their own units."""
+
+    change: Real[Tensor, "controls"]
+
+    def scaled(self, factor: float) -> Controls:
+        """The same direction, ``factor`` times as far."""
+        return Controls(self.change * factor)
+
+
+Direction = Outer | Dense | Seeded | Controls
 
 
 class Transform(ABC):
@@ -101,6 +114,42 @@ class Momentum(Transform):
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""
         self.velocity = state.get("velocity")
+
+
+class Adam(Transform):
+    """Adam (Kingma and Ba, ICLR 2015), of directions that already hold the learning rate.
+
+    With the gradient g = -change / rate: m <- 0.9 m + 0.1 g, v <- 0.999 v + 0.001 g^2; writes
+    -rate (m / (1 - 0.9^t)) / (sqrt(v / (1 - 0.999^t)) + 1e-8). ``clock`` says the rate.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.moments: Tensor | None = None
+        self.steps = 0
+
+    def __call__(self, direction: Outer | Dense) -> Dense:
+        """Adam's step; n pairs count as one update."""
+        rate = self.clock.rate
+        gradient = direction.summed().change / -rate
+        if self.moments is None:
+            self.moments = torch.zeros(2, *gradient.shape, dtype=gradient.dtype, device=gradient.device)
+        self.steps += 1
+        first = 0.9 * self.moments[0] + 0.1 * gradient
+        second = 0.999 * self.moments[1] + 0.001 * gradient**2
+        self.moments = torch.stack([first, second])
+        size = (second / (1 - 0.999**self.steps)).sqrt() + 1e-8
+        return Dense(first * (-rate / (1 - 0.9**self.steps)) / size)
+
+    def state(self) -> dict[str, Tensor]:
+        """Moments and count, once there are any."""
+        if self.moments is None:
+            return {}
+        return {"moments": self.moments, "steps": torch.tensor(self.steps)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Undo of ``state``."""
+        self.moments, self.steps = state.get("moments"), int(state.get("steps", 0))
 
 
 class Clip(Transform):

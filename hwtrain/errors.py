@@ -45,6 +45,22 @@ class NativeError(HwtrainError):
     """No C compiler, or one that refuses what it is given."""
 
 
+class InstrumentError(HwtrainError):
+    """An instrument in the loop gave no possible answer; the message names layer and pass."""
+
+
+class InstrumentSlow(InstrumentError):
+    """No answer in time."""
+
+
+class InstrumentDied(InstrumentError):
+    """Its process ended, or could not be started."""
+
+
+class InstrumentBroken(InstrumentError):
+    """An answer that is none, or cannot be right."""
+
+
 class HwtrainWarning(UserWarning):
     """Training goes on, but the result is probably not what was wanted."""
 

@@ -19,12 +19,14 @@ class Clock:
     """Where training stands; random addresses and ledger lines are made from it.
 
     ``step``: training steps done; ``sample``: index of the first sample of an evaluation batch,
-    ``samples``: how many it holds (a convolution reads each of them at many positions).
+    ``samples``: how many it holds (a convolution reads each of them at many positions);
+    ``rate``: the learning rate of the step.
     """
 
     step: int = 0
     sample: int = 0
     samples: int = 1
+    rate: float = 0.0
     phase: Phase = "init"
 
 

@@ -32,6 +32,8 @@ class Net:
     def __init__(self, children: Mapping[str, Layer | Net], loss: Loss | None = None) -> None:
         self.children = dict(children)
         self.with_loss(loss)
+        self._rules: dict[str, Array] = {}
+        self._home: tuple[Trial, Substrate, Callable[[], list[Transform]], int] | None = None
 
     def layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Every layer with its path, in the order of the signal."""
@@ -46,10 +48,24 @@ class Net:
         for path, layer in self.layers():
             for name, array in layer.arrays.items():
                 yield f"{path}.{name}", array
+        yield from self._rules.items()
+
+    def array(self, name: str, out: int, in_: int, std: float = 1.0) -> Array:
+        """An array that a rule asks for beside the layers' own (heads, feedback): digital, counted, saved.
+
+        The net must have been placed; its path is ``rule.<name>``.
+        """
+        assert self._home is not None, "a rule asks for arrays when it is bound to a placed net"
+        trial, digital, transforms, first = self._home
+        path = f"rule.{name}"
+        array = digital.array(Geometry(path, first + len(self._rules) + 1, 1, out, in_, std), trial)
+        array.transforms = transforms()
+        self._rules[path] = array
+        return array
 
     def trained(self) -> list[str]:
-        """Paths of the layers that have weights."""
-        return [path for path, layer in self.layers() if layer.arrays]
+        """Paths of the layers that have weights, or other arrays that learn: all but physics."""
+        return [path for path, layer in self.layers() if layer.arrays and "medium" not in layer.arrays]
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of one sample's output; ConfigError names the layer that does not fit."""
@@ -89,7 +105,7 @@ class Net:
                 nonlocal number
                 number += 1
                 home = substrate(path)
-                if name != "weight":
+                if name not in ("weight", "medium"):
                     home = home.digital or digital
                 geometry = Geometry(f"{path}.{name}", number, groups, out, in_, std)
                 array = home.array(geometry, trial)
@@ -98,6 +114,7 @@ class Net:
 
             layer.place(make)
             layer.initialise(trial.streams.stream(Purpose.INIT, number))
+        self._home = trial, digital, transforms, number
         self._settle_numbers()
 
     def _settle_numbers(self) -> None:

@@ -4,7 +4,7 @@ Listing reads file names and imports nothing; a lookup imports one module and ta
 name is the file's name in CamelCase (``rules/shallow.py`` holds ``Shallow``). Third parties add
 theirs through the entry-point groups ``hwtrain.rules``, ``hwtrain.updates``, ``hwtrain.laws``,
 ``hwtrain.cells``, ``hwtrain.layers``, ``hwtrain.losses``, ``hwtrain.kernels``, ``hwtrain.nets``,
-``hwtrain.printers`` and ``hwtrain.commands``.
+``hwtrain.printers``, ``hwtrain.emulators`` and ``hwtrain.commands``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _FOLDERS = {
     "nets": "nets",
     "kernels": "kernels",
     "printers": "export/printers",
+    "emulators": "physical/emulators",
 }
 """Kind to folder below ``hwtrain/``. ``base.py`` and names with a leading underscore are not things."""
 

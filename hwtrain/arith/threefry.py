@@ -45,6 +45,9 @@ class Purpose(IntEnum):
     PULSE = 8
     PERTURB = 9
     EVAL_READ = 10
+    PHYSICS = 20
+    DISTURB = 21
+    RULE = 22
 
 
 def threefry(key: Words, counter: Words) -> Words:

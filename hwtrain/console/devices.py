@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from hwtrain.cards import Card, SynapseCard
+from hwtrain.cards import Card, PhysicalCard, SynapseCard
 
 _UNITS = {"S": "S", "V": "V", "A": "A", "J": "J", "s": "s", "ohm": "Ω", "bits": "bit"}
 """By what a card's key ends in; all other numbers are shares or counts."""
@@ -38,6 +38,8 @@ def card_row(name: str, card: Card) -> dict[str, Any]:
             "c2c_rel_step": card.variation.c2c_rel_step,
             "cell": card.cell.kind,
         }
+    if isinstance(card, PhysicalCard):
+        row["emulator"] = card.physics.get("emulator", "instrument")
     return row
 
 
@@ -81,6 +83,8 @@ def print_card(name: str, card: Card) -> None:
     parts: list[tuple[str, BaseModel]] = [("", card)]
     if isinstance(card, SynapseCard):
         parts.append(("response.", card.law().params))
+    if isinstance(card, PhysicalCard) and card.physics:
+        parts.append(("physics.", card.emulator()[1]))
     for prefix, part in parts:
         for row in _rows(part, prefix):
             table.add_row(*row)
@@ -93,7 +97,12 @@ def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
         if isinstance(value, BaseModel):
             yield from _rows(value, f"{prefix}{name}.")
         elif isinstance(value, dict):
-            yield f"{prefix}{name}.law", str(value["law"]), "the conductance law", "compare fits"
+            for key, what, how in (
+                ("law", "the conductance law", "compare fits"),
+                ("emulator", "the kind of physics", "know it"),
+            ):
+                if key in value:
+                    yield f"{prefix}{name}.{key}", str(value[key]), what, how
         else:
             extra = field.json_schema_extra
             measured = str(extra["measured"]) if isinstance(extra, dict) else "set it"

@@ -14,15 +14,16 @@ class Backprop(Rule):
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read everywhere, write in the layers that learn, read_t in those behind the first of them."""
-        trained = net.trained()
-        first = trained.index(self.first(net))
+        placed = [path for path, layer in net.layers() if layer.arrays]
+        first = placed.index(self.first(net))
         ports = {}
         for path, _ in net.arrays():
             layer, _, name = path.rpartition(".")
-            if name != "bias":  # it is digital, and passes nothing back
-                learns = {"write"} if trained.index(layer) >= first else set()
-                passes_back = {"read_t"} if trained.index(layer) > first else set()
-                ports[path] = frozenset({"read", *learns, *passes_back})
+            if name == "bias" or layer not in placed:  # digital, and passing nothing back; a rule's own
+                continue
+            learns = {"write"} if placed.index(layer) >= first and name != "medium" else set()
+            passes_back = {"read_t"} if placed.index(layer) > first else set()
+            ports[path] = frozenset({"read", *learns, *passes_back})
         return ports
 
     def first(self, net: Net) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Int, Real
 from torch import Tensor
 
+from hwtrain.errors import IncompatibleRule
 from hwtrain.net import Net
 from hwtrain.substrates.base import missing_port
 
@@ -38,7 +39,12 @@ class Bound(ABC):
 
 
 class Rule(ABC):
-    """A training rule, before it has a net."""
+    """A training rule, before it has a net.
+
+    Class attribute ``floats_only``: whether it works on floating-point signals alone.
+    """
+
+    floats_only: ClassVar[bool] = False
 
     @abstractmethod
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
@@ -51,9 +57,15 @@ class Rule(ABC):
     def bind(self, net: Net) -> Bound:
         """``work``, once every array has the ports; else IncompatibleRule before the first step."""
         arrays = dict(net.arrays())
+        name = type(self).__name__.lower()
+        if self.floats_only and net.loss.numbers is not None:
+            raise IncompatibleRule(
+                f"layer {net.trained()[0]}: {name} needs floating-point signals, and its device has whole "
+                "numbers: choose another rule, or another --device"
+            )
         for path, ports in self.needs(net).items():
             for port in sorted(ports - arrays[path].ports):
-                raise missing_port(arrays[path], port, type(self).__name__.lower())
+                raise missing_port(arrays[path], port, name)
         return self.work(net)
 
 

@@ -23,7 +23,7 @@ from hwtrain.kernels import bias
 from hwtrain.ledger import Ledger
 from hwtrain.registry import lookup
 
-PORTS = ("read", "read_t", "write", "perturb", "load", "peek")
+PORTS = ("read", "read_t", "write", "perturb", "load", "peek", "model", "taps", "clamp")
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Array(ABC):
     """Weights on a substrate.
 
     Class attributes:
-        ports: the ports that it has.
+        ports: the ports that it has (of physics each specimen has its own).
         takes: the kinds of direction that ``write`` takes.
     """
 
-    ports: ClassVar[frozenset[str]]
+    ports: frozenset[str]
     takes: ClassVar[tuple[type, ...]] = (Outer, Dense)
     synapse: SynapseCard | None = None
     """The card of the synapses that the array is made of, where it is."""
@@ -99,8 +99,10 @@ class Array(ABC):
         self._count_macs("read", x.shape[0])
         return self._read(x)
 
-    def read_t(self, d: Real[Tensor, "batch groups out"]) -> Real[Tensor, "batch groups in_"]:
-        """W^T d by rows."""
+    def read_t(
+        self, d: Real[Tensor, "batch groups out"], at: Real[Tensor, "batch groups in_"] | None = None
+    ) -> Real[Tensor, "batch groups in_"]:
+        """W^T d by rows; of physics J^T d, ``at`` the inputs that it saw."""
         self._need("read_t")
         self._count_macs("read_t", d.shape[0])
         return self._read_t(d)
@@ -139,6 +141,7 @@ class Array(ABC):
 
     def load(self, weights: Real[Tensor, "groups out in_"]) -> None:
         """Write these weights as well as the substrate can, and count what it took."""
+        self._need("load")
         self.trial.ledger.add(self.geometry.path, "load", loads=1)
         self._load(weights.to(dtype=self.trial.dtype, device=self.trial.torch_device))
 

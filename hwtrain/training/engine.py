@@ -48,7 +48,7 @@ class TorchEngine:
     ) -> Metrics:
         """Train on the samples in order, in batches; ``first_step`` is the number of the first step."""
         clock = self.ledger.clock
-        clock.phase = "train"
+        clock.phase, clock.rate = "train", lr
         x = self.bound.net.encode(x)
         losses = []
         for offset, start in enumerate(range(0, x.shape[0], self.batch)):

@@ -91,8 +91,9 @@ def test_directions_are_the_slope_by_the_weights(example: Example) -> None:
     y, _, tape = made.fw(x)
     d = torch.randn_like(y)
     directions = made.wgrad(d, tape)
-    assert directions.keys() == dict(made.arrays).keys()
-    for name, array in made.arrays.items():
+    assert directions.keys() == dict(made.arrays).keys() - {"medium"}  # physics is never written
+    for name in directions:
+        array = made.arrays[name]
         weights, way = array.peek(), torch.randn(array.geometry.shape).double()
 
         def moved(eps: float, array: Any = array, weights: Tensor = weights, way: Tensor = way) -> Tensor:

@@ -14,6 +14,7 @@ from hwtrain import cards as module
 from hwtrain.cards import (
     FixedCard,
     IdealCard,
+    PhysicalCard,
     ShiftCard,
     SynapseCard,
     card,
@@ -53,7 +54,9 @@ def test_a_shipped_card_holds_what_was_published(name: str) -> None:
 def test_every_card_is_listed_once_with_its_file() -> None:
     assert [name for name, _ in cards()] == list(card_files())
     assert all(file.stem == name for name, file in card_files().items())
-    assert {type(found) for _, found in cards()} == {SynapseCard, IdealCard, FixedCard, ShiftCard}
+    assert {type(found) for _, found in cards()} == {
+        *(SynapseCard, IdealCard, FixedCard, ShiftCard, PhysicalCard)
+    }
 
 
 def models(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -131,7 +134,7 @@ def test_an_entry_point_brings_a_folder_of_cards(tmp_path: Path, monkeypatch: py
         ([("levels_down = 102", "levels_down = 1")], ":22: response of law affine: levels_down = 1"),
         ([("levels_down = 102", "levels_down = 2.5")], "levels_down = 2.5"),
         ([('law = "affine"', 'law = "linear"')], "unknown key label_up"),
-        ([('law = "affine"', "law = 3")], "law is missing: name a conductance law"),
+        ([('law = "affine"', "law = 3")], "response.law is missing: name one of affine"),
         ([("[pulse]", "[read]\nadc_range_A = 1e-6\n\n[pulse]")], "needs v_read_V"),
         ([("[pulse]", "[read]\ndac_bits = 1\n\n[pulse]")], "read.dac_bits = 1"),
         ([("[pulse]", "[reed]\nnoise_rel = 0\n\n[pulse]")], "unknown key reed: did you mean 'read'?"),

@@ -14,13 +14,18 @@ from hwtrain import registry
 from hwtrain.errors import UnknownNameError, nearest
 from hwtrain.registry import lookup, names, unknown
 
-KINDS = ("rules", "updates", "laws", "cells", "substrates", "layers", "losses", "kernels")
+KINDS = ("rules", "updates", "laws", "cells", "substrates", "layers", "losses", "kernels", "emulators")
 HOME = Path(hwtrain.__file__).parent
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_module_of_a_folder_is_registered_and_holds_its_class(kind: str) -> None:
-    folder = {"updates": "synapse/updates", "laws": "synapse/laws", "cells": "synapse/cells"}.get(kind, kind)
+    folder = {
+        "updates": "synapse/updates",
+        "laws": "synapse/laws",
+        "cells": "synapse/cells",
+        "emulators": "physical/emulators",
+    }.get(kind, kind)
     files = {file.stem for file in (HOME / folder).glob("[!_]*.py")} - {"base"}
     assert files
     assert names(kind) == sorted(file.replace("_", "-") for file in files)

@@ -1,0 +1,1 @@
+"""Emulators of physical layers, one file each."""
