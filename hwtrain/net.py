@@ -56,10 +56,12 @@ class Net:
                 yield prefix + name, child
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
-        """Every array with its path, such as ``fc1.weight``."""
+        """Every array with its path, such as ``fc1.weight``; what it brings along stands after it."""
         for path, layer in self.layers():
             for name, array in layer.arrays.items():
                 yield f"{path}.{name}", array
+                for part, other in array.parts().items():
+                    yield f"{path}.{name}.{part}", other
 
     def trained(self) -> list[str]:
         """Paths of the layers that have weights."""
