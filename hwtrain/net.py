@@ -44,10 +44,12 @@ class Net:
                 yield prefix + name, child
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
-        """Every array with its path, such as ``fc1.weight``."""
+        """Every array with its path, such as ``fc1.weight``; what it brings along stands after it."""
         for path, layer in self.layers():
             for name, array in layer.arrays.items():
                 yield f"{path}.{name}", array
+                for part, other in array.parts().items():
+                    yield f"{path}.{name}.{part}", other
         yield from self._rules.items()
 
     def array(self, name: str, out: int, in_: int, std: float = 1.0) -> Array:

@@ -149,6 +149,10 @@ class Array(ABC):
     def peek(self) -> Real[Tensor, "groups out in_"]:
         """The weights as they are, for diagnostics only: no hardware can do this for free."""
 
+    def parts(self) -> dict[str, Array]:
+        """Further arrays that this one brings along, by name; counted and saved like any other."""
+        return {}
+
     def siemens(self) -> Real[Tensor, "cells"] | None:
         """The conductances, for diagnostics only; None where there are none."""
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,12 +19,17 @@ from hwtrain.kernels.base import StepNumber, is_recording
 from hwtrain.registry import lookup
 from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
 from hwtrain.synapse.cells.base import Cell
-from hwtrain.synapse.conductances import Conductances
-from hwtrain.synapse.updates.base import Pulses, Update
+from hwtrain.synapse.conductances import Conductances, Landed
+from hwtrain.synapse.updates.base import Pulses, Site, Update
+
+_PAIRS = 500
+"""Most pairs of pulses that look for the symmetry points."""
+_BEFORE = 0xFFFFFFFF
+"""The step of random addresses that belongs to what comes before training."""
 
 
 class CrossbarArray(Array):
-    """Weights as conductances; one array of lines a group.
+    """Weights as conductances; one array of lines a group, and whatever further arrays its update needs.
 
     The largest weight is ``w_max = weight_range * std``. Read noise is independent from cell to
     cell, so a read needs one normal an output, of variance ``sum (noise G x)^2``: the same
@@ -49,11 +56,18 @@ class CrossbarArray(Array):
             trial.torch_device,
         )
         self.cell = cell(self.cells, options.refresh or card.cell.refresh, options.refresh_every)  # type: ignore[arg-type]
-        self.step = self.cell.step() * self.w_max
+        self.step = self.cell.step(self.update.unit) * self.w_max
         self._streams = {purpose: trial.streams.stream(purpose, geometry.number) for purpose in Purpose}
         self._passes: tuple[object, int] = (None, 0)
+        self._zero: Tensor | None = None
         self._unit = self._weight_of_cells()
         self._for_c = _ForC(self, options.cell or card.cell.kind)
+        self._parts: dict[str, Array] = {}
+        self.update.place(Site(geometry.shape, self, self._another, self.cells.g.new_zeros(())))
+
+    def parts(self) -> dict[str, Array]:
+        """The further arrays of the update."""
+        return self._parts
 
     def live(self) -> dict[str, Tensor]:
         """Conductances, wear, counts, and what the kernel in C looks up."""
@@ -80,14 +94,49 @@ class CrossbarArray(Array):
         self._passes = (None, 0)
 
     def state(self) -> dict[str, Tensor]:
-        """Conductances, wear and the cell's own state."""
-        return {**self.cells.state(), **self.cell.state()}
+        """Conductances, wear, symmetry points, the cell's own state and the update's."""
+        shift = {} if self._zero is None else {"zero": self._zero.clone()}
+        update = {f"update.{name}": value for name, value in self.update.state().items()}
+        return {**self.cells.state(), **shift, **self.cell.state(), **update}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""
         self.cells.restore(state)
         self.cell.restore(state)
+        if "zero" in state:
+            self._zero = state["zero"].to(self._unit, copy=True)
+        start = "update."
+        self.update.restore(
+            {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+        )
         self._unit = self._weight_of_cells()
+
+    def outer(
+        self,
+        x: Float[Tensor, "in_"],
+        d: Float[Tensor, "out"],
+        scale: float,
+        group: int,
+        when: tuple[int, int],
+    ) -> None:
+        """Write ``scale * d x^T`` to a group; ``when`` is the (step, sample) of the random address."""
+        draws = self._streams[Purpose.UPDATE]
+        self._send(self.update.outer(x, d, scale, self.step, draws, when, group), group, when)
+
+    def dense(self, change: Float[Tensor, "out in_"], group: int, when: tuple[int, int]) -> None:
+        """Write a change that is given weight by weight to a group."""
+        draws = self._streams[Purpose.UPDATE]
+        self._send(self.update.dense(change, self.step, draws, when, group), group, when)
+
+    def _another(self, name: str, shifted: bool) -> CrossbarArray:
+        """One more array for the update; its number is one that no net's own array has."""
+        here = self.geometry
+        geometry = replace(here, path=f"{here.path}.{name}", number=here.number + (1 << 16))
+        update = "symmetry-shift" if shifted else "stochastic-pulse"
+        made = CrossbarArray(self._card, replace(self.options, update=update), geometry, self.trial)
+        made.load(torch.zeros(here.shape))
+        self._parts[name] = made
+        return made
 
     def _read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
         return self._through_periphery(x, transposed=False)
@@ -99,25 +148,24 @@ class CrossbarArray(Array):
         if is_recording():
             self._for_c.write(direction)
             return
-        clock = self.trial.ledger.clock
-        groups, out, in_ = self.geometry.shape
-        draws = self._streams[Purpose.UPDATE]
+        step, groups = self.trial.ledger.clock.step, self.geometry.groups
         if isinstance(direction, Outer):
             for pair in range(direction.x.shape[0]):
                 for group in range(groups):
-                    when = (clock.step, pair * groups + group)
                     x, d = direction.x[pair, group], direction.d[pair, group]
-                    pulses = self.update.outer(x, d, direction.scale, self.step, draws, when)
-                    self._land(pulses, group * out * in_, when)
+                    self.outer(x, d, direction.scale, group, (step, pair * groups + group))
         elif isinstance(direction, Dense):
             for group in range(groups):
-                when = (clock.step, group)
-                pulses = self.update.dense(direction.change[group], self.step, draws, when)
-                self._land(pulses, group * out * in_, when)
+                self.dense(direction.change[group], group, (step, group))
 
-    def _land(self, pulses: Pulses, offset: int, when: tuple[int, int]) -> None:
+    def _send(self, pulses: Pulses | None, group: int, when: tuple[int, int]) -> None:
+        """Land pulses on a group, and those that the update asks for after them."""
         passes = iter(range(256))
+        while pulses is not None:
+            self._land(pulses, group * self.geometry.out * self.geometry.in_, when, passes)
+            pulses = self.update.again(self.step, group)
 
+    def _land(self, pulses: Pulses, offset: int, when: tuple[int, int], passes: Iterator[int]) -> None:
         def draw() -> Point:
             return self._streams[Purpose.PULSE].at(*when, next(passes))
 
@@ -127,7 +175,8 @@ class CrossbarArray(Array):
             self._unit = self._weight_of_cells()
         else:
             g = self.cells.g.view(self.cell.branches, -1)[:, index]
-            self._unit.view(-1)[index] = self.cell.weight(g)
+            weight = self.cell.weight(g)
+            self._unit.view(-1)[index] = weight if self._zero is None else weight - self._zero.view(-1)[index]
         # A refresh works cell by cell: every pulse of it takes a slot of its own.
         refreshing = landed.up + landed.down - int(pulses.n.abs().sum()) if landed.resets else 0
         self.trial.ledger.add(
@@ -142,13 +191,34 @@ class CrossbarArray(Array):
         )
 
     def _load(self, weights: Float[Tensor, "groups out in_"]) -> None:
+        if self.update.shifts and self._zero is None:
+            self._shift()
         unit = weights / self.w_max
         beyond = int((unit.abs() > 1).sum())
-        unit = unit.clamp(-1, 1)
+        unit = (unit if self._zero is None else unit + self._zero).clamp(-1, 1)
         pulses = self.cells.program(self.cell.place(unit).flatten())
         self._unit = self._weight_of_cells()
         self.trial.ledger.add(
             self.geometry.path, "load", weights=unit.numel(), beyond=beyond, pulses_up=int(pulses.sum())
+        )
+
+    def _shift(self) -> None:
+        """Bring every weight to its symmetry point by pairs of pulses, and count it from there."""
+        every = torch.arange(self.cell.weights, device=self._unit.device)
+        first = self.cells.program(self.cell.place(torch.zeros_like(self._unit)).flatten())
+        one = torch.ones_like(every)
+        ends = max(self.cells.edges(way).numel() for way in self.cell.polarities)
+        landed = Landed(up=int(first.sum()))
+        for pulse in range(2 * min(ends, _PAIRS)):
+            passes = iter(range(256))
+
+            def draw(pulse: int = pulse, passes: Iterator[int] = passes) -> Point:
+                return self._streams[Purpose.PULSE].at(_BEFORE, pulse, next(passes))
+
+            landed += self.cell.land(every, -one if pulse % 2 else one, draw)
+        self._zero = self._weight_of_cells()
+        self.trial.ledger.add(
+            self.geometry.path, "load", pulses_up=landed.up, pulses_down=landed.down, resets=landed.resets
         )
 
     def _through_periphery(self, x: Tensor, *, transposed: bool) -> Tensor:
@@ -186,7 +256,8 @@ class CrossbarArray(Array):
         stream = self._streams[Purpose.EVAL_READ if evaluating else purpose]
         first = clock.sample * (power.numel() // clock.samples) if evaluating else 0
         elements = torch.arange(first, first + power.numel()).numpy().astype("uint32")
-        normal = stream.at(clock.step, 0, self._next_pass()).normal(elements)
+        number = self._next_pass()
+        normal = stream.at(clock.step, number >> 8, number & 255).normal(elements)
         return deviation * torch.from_numpy(normal).view_as(power).to(power)
 
     def _digitised(self, y: Tensor, bits: int) -> Tensor:
@@ -214,7 +285,8 @@ class CrossbarArray(Array):
         return number
 
     def _weight_of_cells(self) -> Tensor:
-        return self.cell.weight(self.cells.g.view(self.cell.branches, *self.geometry.shape))
+        weight = self.cell.weight(self.cells.g.view(self.cell.branches, *self.geometry.shape))
+        return weight if self._zero is None else weight - self._zero
 
 
 class _ForC:

@@ -155,6 +155,14 @@ class Conductances:
         """The step of a typical device at mid-range, as a share of the range."""
         return float(self.law.middle_step(self._nominal[direction]))
 
+    def mean_step(self, direction: Way) -> float:
+        """The mean step of a typical device from end to end, as a share of the range.
+
+        A law without levels, which need not arrive, takes the step at mid-range instead.
+        """
+        levels = self.card.response.get(f"levels_{direction}")
+        return 1 / levels if levels else self.middle_step(direction)
+
     def siemens(self) -> Float[Tensor, "cells"]:
         """Conductances in siemens."""
         span = self.card.range

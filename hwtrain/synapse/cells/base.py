@@ -65,9 +65,10 @@ class Cell(ABC):
         """Land n weight pulses (never 0) on the weights ``index``; ``draw`` gives fresh scatter."""
         return self.cells.pulse(*self.spread(index, n), draw())
 
-    def step(self) -> float:
-        """Change of the weight by one pulse on a typical device at mid-range."""
-        steps = [self.cells.middle_step(direction) for direction in self.polarities]
+    def step(self, unit: Literal["middle", "mean"] = "middle") -> float:
+        """Change of the weight by one pulse on a typical device, at mid-range or mean from end to end."""
+        size = self.cells.middle_step if unit == "middle" else self.cells.mean_step
+        steps = [size(direction) for direction in self.polarities]
         return self.gain * sum(steps) / len(steps)
 
     def state(self) -> dict[str, Tensor]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
+
+BL_MAX = 31
+"""Most pulses of one update on one weight: aihwkit's default length of a train."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,55 @@ class Pulses:
     randoms: int
 
 
+@runtime_checkable
+class Tile(Protocol):
+    """An array as an update sees it: its reads and writes are counted like any others."""
+
+    def read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
+        """W x by columns."""
+
+    def outer(
+        self,
+        x: Float[Tensor, "in_"],
+        d: Float[Tensor, "out"],
+        scale: float,
+        group: int,
+        when: tuple[int, int],
+    ) -> None:
+        """Write ``scale * d x^T`` to one group."""
+
+    def dense(self, change: Float[Tensor, "out in_"], group: int, when: tuple[int, int]) -> None:
+        """Write a change that is given weight by weight to one group."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an update works.
+
+    ``own``: the array that its pulses land on; ``another(name, shifted)``: one more array of the same
+    device and shape, written by stochastic-pulse, at 0, ``shifted`` to its symmetry points or not;
+    ``like``: a number of the arrays' type and device.
+    """
+
+    shape: tuple[int, int, int]
+    own: Tile
+    another: Callable[[str, bool], Tile]
+    like: Tensor
+
+
 class Update(ABC):
-    """An update; ``step`` below is the change of the weight by one pulse (typical, mid-range)."""
+    """An update; ``step`` below is the change of the weight by one pulse of a typical device.
+
+    Class attributes:
+        unit: which step that is, the one at mid-range or the mean one from end to end.
+        shifts: whether weights are counted from the symmetry points of their cells.
+    """
+
+    unit: ClassVar[Literal["middle", "mean"]] = "middle"
+    shifts: ClassVar[bool] = False
+
+    def place(self, site: Site) -> None:  # noqa: B027 - most updates need nothing but the change
+        """Ask for further arrays, allot digital memory; called once, before the first weights."""
 
     @abstractmethod
     def outer(
@@ -37,6 +89,7 @@ class Update(ABC):
         step: float,
         draws: Stream,
         when: tuple[int, int],
+        group: int = 0,
     ) -> Pulses:
         """Pulses for the rank-one change ``scale * d x^T``; weights are numbered row by row.
 
@@ -50,5 +103,25 @@ class Update(ABC):
         step: float,
         draws: Stream,
         when: tuple[int, int],
+        group: int = 0,
     ) -> Pulses:
         """Pulses for a change that is given weight by weight."""
+
+    def again(self, step: float, group: int) -> Pulses | None:
+        """Pulses to send after those just landed; None when the write is over."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Digital memory that a checkpoint must keep."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most keep nothing
+        """Undo of ``state``."""
+
+
+def counted(n: Int[Tensor, "out in_"], randoms: int = 0) -> Pulses:
+    """Pulses of these counts, written row by row: a row takes as many slots as its longest trains."""
+    up, down = n.clamp(min=0).amax(1), (-n).clamp(min=0).amax(1)
+    flat = n.flatten()
+    index = flat.nonzero()[:, 0]
+    return Pulses(index, flat[index], int((up + down).sum()), randoms)

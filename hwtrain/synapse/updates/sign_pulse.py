@@ -34,6 +34,7 @@ class SignPulse(Update):
         step: float,
         draws: Stream,
         when: tuple[int, int],
+        group: int = 0,
     ) -> Pulses:
         """Draws only for the crossings of live lines: a zero on either line means no pulse."""
         rows, columns = d.nonzero()[:, 0], x.nonzero()[:, 0]
@@ -47,6 +48,7 @@ class SignPulse(Update):
         step: float,
         draws: Stream,
         when: tuple[int, int],
+        group: int = 0,
     ) -> Pulses:
         """The same for a change that is given weight by weight."""
         flat = change.flatten()

@@ -21,10 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
-from hwtrain.synapse.updates.base import Pulses, Update
-
-BL_MAX = 31
-"""Longest train: aihwkit's default."""
+from hwtrain.synapse.updates.base import BL_MAX, Pulses, Update
 
 
 class StochasticPulse(Update):
@@ -38,6 +35,7 @@ class StochasticPulse(Update):
         step: float,
         draws: Stream,
         when: tuple[int, int],
+        group: int = 0,
     ) -> Pulses:
         """Trains on both lines; the count matrix is a product of bit matrices, so it is exact."""
         x_most, d_most = float(x.abs().max()), float(d.abs().max())
@@ -62,6 +60,7 @@ class StochasticPulse(Update):
         step: float,
         draws: Stream,
         when: tuple[int, int],
+        group: int = 0,
     ) -> Pulses:
         """|change|/step rounded up or down at random (right on average), at most BL_max.
 

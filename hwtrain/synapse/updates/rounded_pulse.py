@@ -1,0 +1,46 @@
+"""The wanted change rounded to whole pulses, written row by row: NeuroSim's online training.
+
+    n = sign(change) floor(|change| / step + 1/2),
+
+with the mean step, (w_max - w_min) / levels (Chen, Peng and Yu, IEEE TCAD 37(12):3067, 2018; the rounding
+is that of MLP+NeuroSim V3.0). A change below half a step is lost: nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hwtrain.arith.threefry import Stream
+from hwtrain.synapse.updates.base import Pulses, Update, counted
+
+
+class RoundedPulse(Update):
+    """n = round(change / step), half away from 0."""
+
+    unit = "mean"
+
+    def outer(
+        self,
+        x: Float[Tensor, "in_"],
+        d: Float[Tensor, "out"],
+        scale: float,
+        step: float,
+        draws: Stream,
+        when: tuple[int, int],
+        group: int = 0,
+    ) -> Pulses:
+        """Of the rank-one change."""
+        return self.dense(torch.outer(d * scale, x), step, draws, when, group)
+
+    def dense(
+        self,
+        change: Float[Tensor, "out in_"],
+        step: float,
+        draws: Stream,
+        when: tuple[int, int],
+        group: int = 0,
+    ) -> Pulses:
+        """Weight by weight."""
+        return counted(((change.abs() / step + 0.5).floor() * change.sign()).long())
