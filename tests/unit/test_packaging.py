@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ def test_starting_is_fast_and_does_not_import_torch(arguments: list[str], limit_
     assert re.search(r"\| +hwtrain$", loaded, re.M), "the import list was not understood"
     assert not re.search(r"\| +torch$", loaded, re.M)
     best = min(_seconds(arguments) for _ in range(5))
-    assert best < limit_s, f"python {' '.join(arguments)} took {best:.2f} s, five tries, the best"
+    assert best < limit_s, f"python {' '.join(arguments)} took {best:.2f} s of CPU, five tries, the best"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda file: file.relative_to(ROOT).as_posix())
@@ -97,9 +97,11 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _seconds(arguments: list[str]) -> float:
-    start = time.perf_counter()
+    """Of the processor's time, which other work on the machine does not lengthen."""
+    start = os.times()
     _python(*arguments)
-    return time.perf_counter() - start
+    end = os.times()
+    return end.children_user + end.children_system - start.children_user - start.children_system
 
 
 def _imported(node: ast.AST) -> list[str]:
