@@ -1,0 +1,1 @@
+"""What runs printed programs on simulated hardware, one file a simulator."""
