@@ -44,8 +44,14 @@ def card_row(name: str, card: Card) -> dict[str, Any]:
 
 
 def print_cards(rows: list[dict[str, Any]]) -> None:
-    """The cards as a table; ``--json`` has all of it."""
-    table = Table()
+    """The cards, a table for each kind; ``--json`` has all of it."""
+    for kind in sorted({row["kind"] for row in rows}):
+        of_kind = [row for row in rows if row["kind"] == kind]
+        Console().print(_synapses(of_kind) if kind == "synapse" else _others(kind, of_kind))
+
+
+def _synapses(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="synapse", title_justify="left")
     for column in ("id", "title", "law", "labels", "on/off", "c2c", "verified"):
         side: Any = "right" if column in ("on/off", "c2c") else "left"
         width = 16 if column == "title" else None
@@ -54,13 +60,23 @@ def print_cards(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["id"],
             row["title"],
-            row.get("law", "-"),
+            row["law"],
             _pair(row, "label"),
             f"{row['on_off']:.3g}" if row.get("on_off") else "-",
             _scatter(row),
             "yes" if row["verified"] else "no",
         )
-    Console().print(table)
+    return table
+
+
+def _others(kind: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=kind, title_justify="left")
+    table.add_column("id", no_wrap=True)
+    for column in ("title", "technology"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(row["id"], row["title"], row["technology"])
+    return table
 
 
 def _scatter(row: dict[str, Any]) -> str:
@@ -93,19 +109,19 @@ def print_card(name: str, card: Card) -> None:
 
 def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for name, field in type(part).model_fields.items():
-        value = getattr(part, name)
+        value, shown_name = getattr(part, name), f"{prefix}{field.alias or name}"
         if isinstance(value, BaseModel):
-            yield from _rows(value, f"{prefix}{name}.")
+            yield from _rows(value, f"{shown_name}.")
         elif isinstance(value, dict):
             for key, what, how in (
                 ("law", "the conductance law", "compare fits"),
                 ("emulator", "the kind of physics", "know it"),
             ):
                 if key in value:
-                    yield f"{prefix}{name}.{key}", str(value[key]), what, how
+                    yield f"{shown_name}.{key}", str(value[key]), what, how
         else:
             extra = field.json_schema_extra
             measured = str(extra["measured"]) if isinstance(extra, dict) else "set it"
             unit = _UNITS.get(name.rpartition("_")[2], "")
             shown = "not given" if value is None else f"{value} {unit}".rstrip()
-            yield f"{prefix}{field.alias or name}", shown, field.description or "", measured
+            yield shown_name, shown, field.description or "", measured
