@@ -42,7 +42,7 @@ class ProgramError(HwtrainError):
 
 
 class NativeError(HwtrainError):
-    """No C compiler, or one that refuses what it is given."""
+    """No compiler or hardware tool, or one that refuses what it is given."""
 
 
 class InstrumentError(HwtrainError):
