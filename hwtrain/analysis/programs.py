@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwtrain.errors import ConfigError, ProgramError, nearest
 from hwtrain.export.printers.base import Printer
-from hwtrain.export.run import InterpretRunner, Memory, NativeRunner, Runner
+from hwtrain.export.run import IntegerRunner, InterpretRunner, Memory, NativeRunner, Runner
 from hwtrain.program.cost import cost, traffic
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
@@ -23,7 +23,11 @@ from hwtrain.strict_toml import validate
 from hwtrain.training.rebuild import Rebuilt, rebuild
 from hwtrain.training.trial import order_of
 
-ENGINES: dict[str, type[Runner]] = {"native": NativeRunner, "reference": InterpretRunner}
+ENGINES: dict[str, type[Runner]] = {
+    "native": NativeRunner,
+    "integer": IntegerRunner,
+    "reference": InterpretRunner,
+}
 
 REFERENCE_SAMPLES = 100
 """The interpreter is slow: it predicts so many."""

@@ -15,7 +15,9 @@ def add(verbs: Any) -> None:
     one = run_verb(programs, "show", _program_show, "buffers, kernels and what they cost")
     flag(one, "--json", action="store_true", help="the listing as JSON")
     one = run_verb(programs, "run", _program_run, "predict what the run was evaluated on, in C")
-    flag(one, "--engine", default="native", help="native, or reference: the slow interpreter (native)")
+    flag(
+        one, "--engine", default="native", help="native, integer, or reference: the slow interpreter (native)"
+    )
     one = run_verb(programs, "check", _program_check, "train in C and in the interpreter, bit for bit")
     flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
     flag(one, "--json", action="store_true", help="one JSON object")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwtrain.export.host_c import host_c
+from hwtrain.export.integer import IntegerMachine
 from hwtrain.kernels.fixed import halvings
 from hwtrain.native import FLAGS, build
 from hwtrain.program.interpret import Interpreter, rate_refusal
@@ -58,9 +59,11 @@ class Runner(ABC):
 class InterpretRunner(Runner):
     """The oracle."""
 
+    machine: type[Interpreter] = Interpreter
+
     def run(self, entry: Entry, n: int, memory: Memory, lr: float = 0.0, step: int = 0) -> None:
         """One window after the other, in NumPy."""
-        interpreter = Interpreter(self.program)
+        interpreter = self.machine(self.program)
         windowed = {name for name, buffer in self.program.buffers.items() if buffer.windowed}
         for name, values in memory.items():
             if name not in windowed:
@@ -70,6 +73,12 @@ class InterpretRunner(Runner):
                 rows = memory[name].reshape(n, *self.program.buffers[name].shape)
                 interpreter.memory[name] = rows[k]
             interpreter.run(entry, {}, lr=lr, step=step + k)
+
+
+class IntegerRunner(InterpretRunner):
+    """Whole numbers by torch's matrix products: fast without a compiler, exact in every bit."""
+
+    machine = IntegerMachine
 
 
 class NativeRunner(Runner):

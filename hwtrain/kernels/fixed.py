@@ -97,10 +97,18 @@ def _change(
     step: int,
 ) -> NDArray[Any]:
     total = np.einsum("kgo,kgi->goi", d.astype(np.int64), x.astype(np.int64))
+    return rounded(total, scale, shift, rounding, *key, step)
+
+
+def rounded(
+    total: NDArray[np.int64], scale: float, shift: int, rounding: str, key0: int, key1: int, step: int
+) -> NDArray[Any]:
+    """The change of weights (groups, out, in_) that the sum over the pairs of one step stands for."""
     total = sign(scale) * total
     noise: Any = 0
     if rounding == "stochastic":
-        first, second = threefry_words(threefry(key, (step, 0)), np.arange(total.size, dtype=np.uint32))
+        words = np.arange(total.size, dtype=np.uint32)
+        first, second = threefry_words(threefry((key0, key1), (step, 0)), words)
         both = first.astype(np.uint64) | second.astype(np.uint64) << np.uint64(32)
         noise = both.view(np.int64).reshape(total.shape)
     return requantize_codes(total, min(shift + rate(scale), 62), 62, rounding, noise)

@@ -46,16 +46,16 @@ def model(kind: str, bits: int, scale: str, seed: int = 0) -> tuple[nn.Module, T
     calibrated = {"collect_stats_steps": 2}
     act = qnn.QuantReLU(act_quant=Uint8ActPerTensorFixedPoint, **calibrated)
     if kind == "linear":
-        layers = [qnn.QuantLinear(30, 40, True, **weight), act, qnn.QuantLinear(40, 24, True, **weight)]
+        layers = [qnn.QuantLinear(30, 96, True, **weight), act, qnn.QuantLinear(96, 40, True, **weight)]
         shape: tuple[int, ...] = (150, 30)
     else:
         groups = (6, 12) if kind == "depthwise" else (1, 1)
         layers = [
             qnn.QuantConv2d(6, 12, 3, stride=2, padding=1, groups=groups[0], **weight),
             act,
-            qnn.QuantConv2d(12, 12, 3, stride=2, groups=groups[1], **weight),
+            qnn.QuantConv2d(12, 24, 5, stride=2, padding=2, groups=groups[1], **weight),
         ]
-        shape = (40, 6, 15, 15)
+        shape = (120, 6, 15, 15)
     net = nn.Sequential(qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint, **calibrated), *layers)
     with torch.no_grad():
         for layer in (layers[0], layers[2]):
@@ -64,6 +64,7 @@ def model(kind: str, bits: int, scale: str, seed: int = 0) -> tuple[nn.Module, T
                     -1, *[1] * (layer.weight.dim() - 1)
                 )
             )
+        layers[2].bias.mul_(300)  # channels far apart: many different outputs
     net.train()
     for _ in range(4):
         net(torch.randn(shape))

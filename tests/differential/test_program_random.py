@@ -1,8 +1,9 @@
-"""Hundreds of random nets: every value that a step computes, in the interpreter and in C."""
+"""Hundreds of random nets: every value that a step computes, in the interpreter, in C and, of whole
+numbers, by the integer engine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from hwtrain.arith.fixed import ROUNDINGS
 from hwtrain.cards import Card, card
-from hwtrain.export.run import InterpretRunner, Memory, NativeRunner
+from hwtrain.export.run import IntegerRunner, InterpretRunner, Memory, NativeRunner, Runner
 from hwtrain.layers.avg_pool2d import AvgPool2d
 from hwtrain.layers.base import Layer
 from hwtrain.layers.conv2d import Conv2d
@@ -25,7 +26,7 @@ from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from tests.programs import O1, bound_on, differences, fixed_card, loss_of, moved, samples
 
-NETS, STEPS, LEAST = 240, 12, 10**7
+NETS, STEPS, LEAST = 270, 12, 10**7
 CLASSES = 4
 
 
@@ -137,8 +138,9 @@ class Draw:
 
 @dataclass
 class Counts:
-    """What was compared."""
+    """What was compared; ``integers`` are the values of each net of whole numbers."""
 
+    integers: list[int] = field(default_factory=list)
     values: int = 0
     different: int = 0
     zero: int = 0
@@ -167,14 +169,18 @@ def opened(program: Program) -> Program:
 
 
 def compare(seed: int, counts: Counts, steps: int) -> float:
-    """Train a random net on both engines and compare after every step; the share of weights that moved."""
+    """Train a random net on all engines and compare after every step; the share of weights that moved."""
     drawn = Draw(seed).net()
     bound = bound_on(drawn.net, drawn.device, seed=seed)
     program = lower(bound, drawn.shape, drawn.batch)
     if seed % 3:
         program = opened(program)
     given = samples(bound, program, steps, CLASSES, seed, drawn.scale)
-    runners = [InterpretRunner(program), NativeRunner(program, flags=O1)]
+    runners: list[Runner] = [InterpretRunner(program), NativeRunner(program, flags=O1)]
+    whole = program.listing.numbers is not None
+    if whole:
+        runners.append(IntegerRunner(program))
+        counts.integers.append(0)
     memories = [runner.memory(1, {}) for runner in runners]
     before: Memory | None = None
     for step in range(steps):
@@ -182,15 +188,19 @@ def compare(seed: int, counts: Counts, steps: int) -> float:
             memory["x"][...], memory["labels"][...] = given["x"][step], given["labels"][step]
             runner.run("predict", 1, memory)
             runner.run("step", 1, memory, lr=drawn.lr, step=seed + step)
-        found = differences(*memories)
-        assert not found, f"net {seed}, step {step}: {found}\n{program.text()}"
+        for place, memory in enumerate(memories[1:], 1):
+            found = differences(memories[0], memory)
+            engine = type(runners[place]).__name__
+            assert not found, f"net {seed}, step {step}, {engine}: {found}\n{program.text()}"
         now = {name: v for name, v in memories[0].items() if program.buffers[name].role != "const"}
         counts.add(now, before)
+        if whole:
+            counts.integers[-1] += sum(values.size for values in now.values())
         before = {name: values.copy() for name, values in now.items()}
     return moved(program, memories[0])
 
 
-def test_some_random_nets_are_the_same_in_c() -> None:
+def test_some_random_nets_are_the_same_on_every_engine() -> None:
     counts = Counts()
     for seed in range(6):
         compare(seed, counts, 3)
@@ -198,7 +208,9 @@ def test_some_random_nets_are_the_same_in_c() -> None:
 
 
 @pytest.mark.slow
-def test_many_random_nets_are_the_same_in_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_random_nets_are_the_same_on_every_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HWTRAIN_CACHE", str(tmp_path))
     counts = Counts()
     shares = [compare(1000 + seed, counts, STEPS) for seed in range(NETS)]
@@ -207,8 +219,15 @@ def test_many_random_nets_are_the_same_in_c(tmp_path: Path, monkeypatch: pytest.
         f"before; zero {counts.zero / counts.values:.1%}, of {counts.codes} codes saturated "
         f"{counts.saturated / counts.codes:.1%}; weights moved {np.mean(shares):.1%}"
     )
+    share = max(counts.integers) / sum(counts.integers)
+    said += (
+        f"; {sum(counts.integers)} whole numbers of {len(counts.integers)} nets, at most {share:.1%} of one"
+    )
     print(said)  # noqa: T201 - figures that a reader of the log wants
     assert counts.different >= LEAST, said
+    assert len(counts.integers) >= 200, said
+    assert sum(counts.integers) >= LEAST, said
+    assert share <= 0.05, said
     assert 0.05 < counts.zero / counts.values < 0.7, said
     assert 0.005 < counts.saturated / counts.codes < 0.5, said
     assert np.mean(shares) > 0.5, said
