@@ -35,6 +35,7 @@ def run(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow  # five epochs, twice
 def test_the_snippet_ends_with_the_weights_of_the_command(tmp_path: Path) -> None:
     readme = ROOT / "README.md"
     (code,) = blocks(readme, "python")
