@@ -55,6 +55,9 @@ class TrainConfig(Strict):
         description="card id or file of the weights; or pattern=card,... by layer name",
     )
     rule: Annotated[str, _registered("rules")] = Field("backprop", description="training rule")
+    rule_options: str | dict[str, str | int | float] | None = Field(
+        None, description="settings of the rule's own: key=value,..."
+    )
     update: Annotated[str, _registered("updates")] = Field(
         "sign-pulse", description="how a synapse turns a wanted change into pulses"
     )
@@ -118,6 +121,16 @@ def device_of(device: str | dict[str, str], path: str) -> str:
         if fnmatchcase(path, pattern):
             return card
     raise ConfigError(f"device: no pattern fits layer {path}: add one, such as '*={SOFTWARE}'")
+
+
+def rule_options(given: str | dict[str, Any] | None) -> dict[str, Any]:
+    """The settings of a rule by name, from what was given as text or as a table."""
+    if not isinstance(given, str):
+        return dict(given or {})
+    pairs = [part.partition("=") for part in given.split(",")]
+    if any(not key.strip() or not equals for key, equals, _ in pairs):
+        raise ConfigError(f"rule_options = {given!r}: write key=value,key=value")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def device_map(device: str | dict[str, str]) -> dict[str, str]:

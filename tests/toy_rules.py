@@ -50,7 +50,7 @@ class ToyBound(Bound):
         self._state[name] = torch.zeros(shape, dtype=kind)
         return self._state[name]
 
-    def state(self) -> dict[str, Tensor]:
+    def live(self) -> dict[str, Tensor]:
         """The states."""
         return self._state
 

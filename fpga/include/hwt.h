@@ -4,7 +4,6 @@
  *   HWT_SIGNAL_BITS  8 or 16: signals and errors are codes of so many bits; 0 (or none): float
  *   HWT_WEIGHT_BITS  8 or 16: weights
  *   HWT_ACC_BITS     32 or 64: accumulators
- *   HWT_THREADS      threads of the loops that allow it (OpenMP); 1 (or none): plain loops
  * Every function is hwt_<family>_<kernel>; its arguments are the sizes, the numbers, the tensors, the
  * results, as in hwtrain/kernels. Tensors are dense and row-major, their shapes stand beside them.
  */
@@ -42,15 +41,7 @@ typedef int64_t hwt_acc;
 #endif
 #endif
 
-/* A loop whose turns write lines of their own: any number of threads gives the same bits. */
-#if defined(HWT_THREADS) && HWT_THREADS > 1
-#define HWT_PRAGMA(text) _Pragma(#text)
-#define HWT_EXPANDED(text) HWT_PRAGMA(text)
-#define HWT_PARALLEL HWT_EXPANDED(omp parallel for schedule(static) num_threads(HWT_THREADS))
-#else
-#define HWT_PARALLEL
-#endif
-
+#include "hwt_pragmas.h"
 #include "hwt_threefry.h"
 
 #include "hwt_image.h"
@@ -61,5 +52,6 @@ typedef int64_t hwt_acc;
 #include "hwt_fixed.h"
 #endif
 #include "hwt_vector.h"
+#include "hwt_slots.h"
 
 #endif

@@ -53,63 +53,85 @@ static inline void hwt_fixed_requantize(int32_t n, int32_t shift, int32_t bits, 
 static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int32_t batch,
                                   const hwt_weight *w, const hwt_signal *x, hwt_acc *y)
 {
-    for (int32_t n = 0; n < batch * groups; n++) {
-        const hwt_weight *matrix = w + (ptrdiff_t)(n % groups) * out * in_;
-        const hwt_signal *input = x + (ptrdiff_t)n * in_;
-        hwt_acc *output = y + (ptrdiff_t)n * out;
-        HWT_PARALLEL
-        for (int32_t o = 0; o < out; o++) {
-            const hwt_weight *row = matrix + (ptrdiff_t)o * in_;
-            hwt_acc total = 0;
-            for (int32_t i = 0; i < in_; i++)
-                total += (hwt_acc)((int32_t)row[i] * input[i]);
-            output[o] = total;
-        }
-    }
+    for (int32_t b = 0; b < batch; b++)
+        for (int32_t g = 0; g < groups; g++)
+            for (int32_t o = 0; o < out; o++) {
+                const ptrdiff_t sample = (ptrdiff_t)b * groups + g, line = (ptrdiff_t)g * out + o;
+                hwt_acc total = 0;
+                for (int32_t i = 0; i < in_; i++) {
+                    HWT_PIPELINE
+                    total += (hwt_acc)((int32_t)w[line * in_ + i] * x[sample * in_ + i]);
+                }
+                y[sample * out + o] = total;
+            }
 }
 
 /* W^T d. w (groups, out, in_), d (batch, groups, out) -> y (batch, groups, in_) */
 static inline void hwt_dense_read_t(int32_t groups, int32_t out, int32_t in_, int32_t batch,
                                     const hwt_weight *w, const hwt_signal *d, hwt_acc *y)
 {
-    for (int32_t n = 0; n < batch * groups; n++) {
-        const hwt_weight *matrix = w + (ptrdiff_t)(n % groups) * out * in_;
-        const hwt_signal *error = d + (ptrdiff_t)n * out;
-        hwt_acc *back = y + (ptrdiff_t)n * in_;
-        for (int32_t i = 0; i < in_; i++)
-            back[i] = 0;
-        for (int32_t o = 0; o < out; o++)
-            for (int32_t i = 0; i < in_; i++)
-                back[i] += (hwt_acc)((int32_t)matrix[(ptrdiff_t)o * in_ + i] * error[o]);
-    }
+    for (int32_t b = 0; b < batch; b++)
+        for (int32_t g = 0; g < groups; g++) {
+            const ptrdiff_t sample = (ptrdiff_t)b * groups + g, block = (ptrdiff_t)g * out * in_;
+            for (int32_t i = 0; i < in_; i++) {
+                HWT_PIPELINE
+                y[sample * in_ + i] = 0;
+            }
+            for (int32_t o = 0; o < out; o++)
+                for (int32_t i = 0; i < in_; i++) {
+                    HWT_PIPELINE
+                    y[sample * in_ + i] += (hwt_acc)((int32_t)w[block + (ptrdiff_t)o * in_ + i] * d[sample * out + o]);
+                }
+        }
 }
 
-/* W = sat(W + round(+- sum_k d[k] x[k]^T / 2^(shift + rate))): the pairs add up, then round once. The noise
+/* next = sat(W + round(+- sum_k d[k] x[k]^T / 2^(shift + rate))): the pairs add up, then round once. The noise
  * of weight j is the words of element j at (step, 0, 0) of the stream; what is 0 stays 0 and draws nothing.
- * w (groups, out, in_), x (pairs, groups, in_), d (pairs, groups, out) */
+ * next may be W. next, w (groups, out, in_), x (pairs, groups, in_), d (pairs, groups, out) */
+static inline void hwt_fixed_propose_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
+                                           int32_t sign, int32_t rate, int32_t shift, int32_t rounding,
+                                           uint32_t key0, uint32_t key1, uint32_t step, hwt_weight *next,
+                                           const hwt_weight *w, const hwt_signal *x, const hwt_signal *d)
+{
+    const uint64_t point = hwt_threefry(key0, key1, step, 0);
+    const int32_t cut = shift + rate < 62 ? shift + rate : 62; /* beyond it nothing is left anyway */
+    for (int32_t g = 0; g < groups; g++)
+        for (int32_t o = 0; o < out; o++)
+            for (int32_t i = 0; i < in_; i++) {
+                HWT_PIPELINE
+                const ptrdiff_t line = (ptrdiff_t)g * out + o, element = line * in_ + i;
+                int64_t total = 0;
+                uint64_t noise = 0;
+                for (int32_t k = 0; k < pairs; k++)
+                    total += (int64_t)d[(ptrdiff_t)k * groups * out + line] * x[((ptrdiff_t)k * groups + g) * in_ + i];
+                if (rounding == HWT_STOCHASTIC && total != 0)
+                    noise = hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)element, 0);
+                const int64_t change = hwt_requantize(sign < 0 ? -total : total, cut, 62, rounding, noise);
+                next[element] = (hwt_weight)hwt_saturate(w[element] + change, HWT_WEIGHT_BITS);
+            }
+}
+
+/* The same in place. w (groups, out, in_), x (pairs, groups, in_), d (pairs, groups, out) */
 static inline void hwt_fixed_add_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
                                        int32_t sign, int32_t rate, int32_t shift, int32_t rounding,
                                        uint32_t key0, uint32_t key1, uint32_t step, hwt_weight *w,
                                        const hwt_signal *x, const hwt_signal *d)
 {
-    const uint64_t point = hwt_threefry(key0, key1, step, 0);
-    const int32_t cut = shift + rate < 62 ? shift + rate : 62; /* beyond it nothing is left anyway */
-    HWT_PARALLEL
-    for (int32_t line = 0; line < groups * out; line++) {
-        const int32_t group = line / out;
-        for (int32_t i = 0; i < in_; i++) {
-            const ptrdiff_t element = (ptrdiff_t)line * in_ + i;
-            int64_t total = 0;
-            for (int32_t k = 0; k < pairs; k++)
-                total += (int64_t)d[(ptrdiff_t)k * groups * out + line] * x[((ptrdiff_t)k * groups + group) * in_ + i];
-            if (total == 0)
-                continue;
-            const uint64_t noise = rounding == HWT_STOCHASTIC
-                ? hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)element, 0) : 0;
-            const int64_t change = hwt_requantize(sign < 0 ? -total : total, cut, 62, rounding, noise);
-            w[element] = (hwt_weight)hwt_saturate(w[element] + change, HWT_WEIGHT_BITS);
-        }
-    }
+    hwt_fixed_propose_outer(groups, out, in_, pairs, sign, rate, shift, rounding, key0, key1, step, w, w, x, d);
+}
+
+/* y + round(+- d (<x, before> + one^2) / 2^(shift + rate)): what an update not yet written would add to W x + b.
+ * y (1, 1, out), x, before (1, 1, in_), d (1, 1, out) -> z (1, 1, out) */
+static inline void hwt_fixed_correct(int32_t out, int32_t in_, int32_t sign, int32_t rate, int32_t shift,
+                                     int32_t one, const hwt_acc *y, const hwt_signal *x,
+                                     const hwt_signal *before, const hwt_signal *d, hwt_acc *z)
+{
+    const int32_t cut = shift + rate < 62 ? shift + rate : 62;
+    int64_t overlap = (int64_t)one * one;
+    for (int32_t i = 0; i < in_; i++)
+        overlap += (int64_t)x[i] * before[i];
+    for (int32_t o = 0; o < out; o++)
+        z[o] = y[o] + (hwt_acc)hwt_requantize(sign < 0 ? -d[o] * overlap : d[o] * overlap, cut, 31, HWT_HALF_UP, 0);
 }
 
 /* codes <- the nearest power of two of w / 2^low. codes, w (n) */
@@ -142,39 +164,40 @@ static inline hwt_acc hwt_pot_shift(int8_t code, hwt_signal x)
     return code < 0 ? -shifted : shifted;
 }
 
-/* y = W x by shifts and adds. codes (groups, out, in_), x (batch, groups, in_) -> y (batch, groups, out) */
+/* y = W x by shifts. codes (groups, out, in_), x (batch, groups, in_) -> y (batch, groups, out) */
 static inline void hwt_pot_read(int32_t groups, int32_t out, int32_t in_, int32_t batch,
                                 const int8_t *codes, const hwt_signal *x, hwt_acc *y)
 {
-    for (int32_t n = 0; n < batch * groups; n++) {
-        const int8_t *matrix = codes + (ptrdiff_t)(n % groups) * out * in_;
-        const hwt_signal *input = x + (ptrdiff_t)n * in_;
-        hwt_acc *output = y + (ptrdiff_t)n * out;
-        HWT_PARALLEL
-        for (int32_t o = 0; o < out; o++) {
-            const int8_t *row = matrix + (ptrdiff_t)o * in_;
-            hwt_acc total = 0;
-            for (int32_t i = 0; i < in_; i++)
-                total += hwt_pot_shift(row[i], input[i]);
-            output[o] = total;
-        }
-    }
+    for (int32_t b = 0; b < batch; b++)
+        for (int32_t g = 0; g < groups; g++)
+            for (int32_t o = 0; o < out; o++) {
+                const ptrdiff_t sample = (ptrdiff_t)b * groups + g, line = (ptrdiff_t)g * out + o;
+                hwt_acc total = 0;
+                for (int32_t i = 0; i < in_; i++) {
+                    HWT_PIPELINE
+                    total += hwt_pot_shift(codes[line * in_ + i], x[sample * in_ + i]);
+                }
+                y[sample * out + o] = total;
+            }
 }
 
-/* W^T d by shifts and adds. codes (groups, out, in_), d (batch, groups, out) -> y (batch, groups, in_) */
+/* W^T d by shifts. codes (groups, out, in_), d (batch, groups, out) -> y (batch, groups, in_) */
 static inline void hwt_pot_read_t(int32_t groups, int32_t out, int32_t in_, int32_t batch,
                                   const int8_t *codes, const hwt_signal *d, hwt_acc *y)
 {
-    for (int32_t n = 0; n < batch * groups; n++) {
-        const int8_t *matrix = codes + (ptrdiff_t)(n % groups) * out * in_;
-        const hwt_signal *error = d + (ptrdiff_t)n * out;
-        hwt_acc *back = y + (ptrdiff_t)n * in_;
-        for (int32_t i = 0; i < in_; i++)
-            back[i] = 0;
-        for (int32_t o = 0; o < out; o++)
-            for (int32_t i = 0; i < in_; i++)
-                back[i] += hwt_pot_shift(matrix[(ptrdiff_t)o * in_ + i], error[o]);
-    }
+    for (int32_t b = 0; b < batch; b++)
+        for (int32_t g = 0; g < groups; g++) {
+            const ptrdiff_t sample = (ptrdiff_t)b * groups + g, block = (ptrdiff_t)g * out * in_;
+            for (int32_t i = 0; i < in_; i++) {
+                HWT_PIPELINE
+                y[sample * in_ + i] = 0;
+            }
+            for (int32_t o = 0; o < out; o++)
+                for (int32_t i = 0; i < in_; i++) {
+                    HWT_PIPELINE
+                    y[sample * in_ + i] += hwt_pot_shift(codes[block + (ptrdiff_t)o * in_ + i], d[sample * out + o]);
+                }
+        }
 }
 
 /* like (n, ...) -> y (n, 1, 1): the input of a bias. */

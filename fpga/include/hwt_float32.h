@@ -70,6 +70,89 @@ static inline float hwt_tanh(float x)
     return hwt_to_bits(x) < 0 ? -y : y; /* -0 too */
 }
 
+/* The lanes added up by halves. */
+static inline float hwt_tree(float *lane)
+{
+    for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
+        for (int32_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+/* One row: w += factor before, if there is one, and the sum of w x. */
+static inline float hwt_dense_row(int32_t in_, float factor, float *w, const float *before, const float *x)
+{
+    float lane[HWT_LANES] = {0.0f};
+    for (int32_t i = 0; i < in_; i++) {
+        if (before != 0)
+            w[i] += factor * before[i];
+        lane[i & (HWT_LANES - 1)] += w[i] * x[i];
+    }
+    return hwt_tree(lane);
+}
+
+#if defined(__GNUC__) && !defined(HWT_PLAIN)
+/* Four rows at once, for then no sum waits for itself; in vectors, which changes no order and no bit. */
+typedef float hwt_lanes __attribute__((vector_size(64), aligned(4), may_alias));
+
+static inline void hwt_dense_four(int32_t in_, float scale, float *w, const float *before, const float *d,
+                                  const float *x, float *y)
+{
+    float *const w0 = w, *const w1 = w0 + in_, *const w2 = w1 + in_, *const w3 = w2 + in_;
+    const float f0 = before != 0 ? scale * d[0] : 0.0f, f1 = before != 0 ? scale * d[1] : 0.0f;
+    const float f2 = before != 0 ? scale * d[2] : 0.0f, f3 = before != 0 ? scale * d[3] : 0.0f;
+    hwt_lanes s0 = {0.0f}, s1 = s0, s2 = s0, s3 = s0;
+    float lane[4][HWT_LANES];
+    int32_t i = 0;
+    for (; i + HWT_LANES <= in_; i += HWT_LANES) {
+        const hwt_lanes in = *(const hwt_lanes *)(x + i);
+        hwt_lanes v0 = *(hwt_lanes *)(w0 + i), v1 = *(hwt_lanes *)(w1 + i);
+        hwt_lanes v2 = *(hwt_lanes *)(w2 + i), v3 = *(hwt_lanes *)(w3 + i);
+        if (before != 0) {
+            const hwt_lanes old = *(const hwt_lanes *)(before + i);
+            v0 += f0 * old;
+            v1 += f1 * old;
+            v2 += f2 * old;
+            v3 += f3 * old;
+            *(hwt_lanes *)(w0 + i) = v0;
+            *(hwt_lanes *)(w1 + i) = v1;
+            *(hwt_lanes *)(w2 + i) = v2;
+            *(hwt_lanes *)(w3 + i) = v3;
+        }
+        s0 += v0 * in;
+        s1 += v1 * in;
+        s2 += v2 * in;
+        s3 += v3 * in;
+    }
+    *(hwt_lanes *)lane[0] = s0;
+    *(hwt_lanes *)lane[1] = s1;
+    *(hwt_lanes *)lane[2] = s2;
+    *(hwt_lanes *)lane[3] = s3;
+    for (int32_t l = 0; l < in_ % HWT_LANES; l++)
+        for (int32_t r = 0; r < 4; r++) {
+            float *const v = w + (ptrdiff_t)r * in_ + i + l;
+            if (before != 0)
+                *v += (scale * d[r]) * before[i + l];
+            lane[r][l] += *v * x[i + l];
+        }
+    for (int32_t r = 0; r < 4; r++)
+        y[r] = hwt_tree(lane[r]);
+}
+#endif
+
+/* Rows of W: each takes (scale d) before, if there is one, and then reads x. */
+static inline void hwt_dense_rows(int32_t out, int32_t in_, float scale, float *w, const float *before,
+                                  const float *d, const float *x, float *y)
+{
+    int32_t o = 0;
+#if defined(__GNUC__) && !defined(HWT_PLAIN)
+    for (; o + 4 <= out; o += 4)
+        hwt_dense_four(in_, scale, w + (ptrdiff_t)o * in_, before, d + (before != 0 ? o : 0), x, y + o);
+#endif
+    for (; o < out; o++)
+        y[o] = hwt_dense_row(in_, before != 0 ? scale * d[o] : 0.0f, w + (ptrdiff_t)o * in_, before, x);
+}
+
 /* y = W x. Term i goes to lane i mod 16; the lanes add up by halves.
  * w (groups, out, in_), x (batch, groups, in_) -> y (batch, groups, out) */
 static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int32_t batch,
@@ -78,26 +161,11 @@ static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int3
     for (int32_t n = 0; n < batch * groups; n++) {
         const float *matrix = w + (ptrdiff_t)(n % groups) * out * in_, *input = x + (ptrdiff_t)n * in_;
         float *output = y + (ptrdiff_t)n * out;
-        if (in_ == 1) { /* a bias: fifteen lanes would stay 0 */
+        if (in_ == 1) /* a bias: fifteen lanes would stay 0 */
             for (int32_t o = 0; o < out; o++)
                 output[o] = 0.0f + matrix[o] * input[0];
-            continue;
-        }
-        HWT_PARALLEL
-        for (int32_t o = 0; o < out; o++) {
-            const float *row = matrix + (ptrdiff_t)o * in_;
-            float lane[HWT_LANES] = {0.0f};
-            int32_t i = 0;
-            for (; i + HWT_LANES <= in_; i += HWT_LANES)
-                for (int32_t l = 0; l < HWT_LANES; l++)
-                    lane[l] += row[i + l] * input[i + l];
-            for (; i < in_; i++)
-                lane[i % HWT_LANES] += row[i] * input[i];
-            for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
-                for (int32_t l = 0; l < half; l++)
-                    lane[l] += lane[l + half];
-            output[o] = lane[0];
-        }
+        else
+            hwt_dense_rows(out, in_, 0.0f, (float *)matrix, 0, input, input, output); /* writes nothing */
     }
 }
 
@@ -120,7 +188,11 @@ static inline void hwt_dense_read_t(int32_t groups, int32_t out, int32_t in_, in
 static inline void hwt_dense_add_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
                                        float scale, float *w, const float *x, const float *d)
 {
-    HWT_PARALLEL
+    if (in_ == 1 && pairs == 1 && groups == 1) { /* a bias, in one loop */
+        for (int32_t o = 0; o < out; o++)
+            w[o] += (scale * d[o]) * x[0];
+        return;
+    }
     for (int32_t line = 0; line < groups * out; line++) {
         float *restrict row = w + (ptrdiff_t)line * in_;
         const int32_t group = line / out;
@@ -131,6 +203,56 @@ static inline void hwt_dense_add_outer(int32_t groups, int32_t out, int32_t in_,
                 row[i] += factor * input[i];
         }
     }
+}
+
+/* W += (scale d) before^T, then y = W x, a row in one go.
+ * w (groups, out, in_), before (pairs, groups, in_), d (pairs, groups, out), x (batch, groups, in_)
+ * -> y (batch, groups, out) */
+static inline void hwt_dense_sweep(int32_t groups, int32_t out, int32_t in_, int32_t pairs, int32_t batch,
+                                   float scale, float *w, const float *before, const float *d,
+                                   const float *x, float *y)
+{
+    if (groups * pairs * batch == 1 && in_ > 1) {
+        hwt_dense_rows(out, in_, scale, w, before, d, x, y);
+        return;
+    }
+    hwt_dense_add_outer(groups, out, in_, pairs, scale, w, before, d);
+    hwt_dense_read(groups, out, in_, batch, w, x, y);
+}
+
+/* next = W + (scale d) x^T, pair after pair; W stays.
+ * next, w (groups, out, in_), x (pairs, groups, in_), d (pairs, groups, out) */
+static inline void hwt_dense_propose_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
+                                           float scale, float *next, const float *w, const float *x,
+                                           const float *d)
+{
+    for (int32_t line = 0; line < groups * out; line++) {
+        float *restrict row = next + (ptrdiff_t)line * in_;
+        const float *restrict from = w + (ptrdiff_t)line * in_;
+        const int32_t group = line / out;
+        for (int32_t k = 0; k < pairs; k++) {
+            const float factor = scale * d[(ptrdiff_t)k * groups * out + line];
+            const float *input = x + ((ptrdiff_t)k * groups + group) * in_;
+            if (k == 0)
+                for (int32_t i = 0; i < in_; i++)
+                    row[i] = from[i] + factor * input[i];
+            else
+                for (int32_t i = 0; i < in_; i++)
+                    row[i] += factor * input[i];
+        }
+    }
+}
+
+/* y + (scale d) (<x, before> + one^2): what an update not yet written would add to W x + b.
+ * y (1, 1, out), x, before (1, 1, in_), d (1, 1, out) -> z (1, 1, out) */
+static inline void hwt_dense_correct(int32_t out, int32_t in_, float scale, float one, const float *y,
+                                     const float *x, const float *before, const float *d, float *z)
+{
+    float overlap;
+    hwt_dense_read(1, 1, in_, 1, x, before, &overlap);
+    overlap += one * one;
+    for (int32_t o = 0; o < out; o++)
+        z[o] = y[o] + (scale * d[o]) * overlap;
 }
 
 /* like (n, ...) -> y (n, 1, 1): the input of a bias. */

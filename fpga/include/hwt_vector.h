@@ -40,8 +40,43 @@ static inline void hwt_vector_copy(int32_t n, hwt_signal *into, const hwt_signal
         into[i] = a[i];
 }
 
+/* a (n) if the flag is not 0, else zeros -> y (n) */
+static inline void hwt_vector_gate(int32_t n, const hwt_signal *a, const int32_t *flag, hwt_signal *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = *flag != 0 ? a[i] : 0;
+}
+
+/* loss (batch) if the flag is not 0, else zeros -> y (batch) */
+static inline void hwt_vector_gate_loss(int32_t batch, const hwt_loss *loss, const int32_t *flag, hwt_loss *y)
+{
+    for (int32_t b = 0; b < batch; b++)
+        y[b] = *flag != 0 ? loss[b] : 0;
+}
+
+/* into (n) */
+static inline void hwt_vector_clear(int32_t n, hwt_signal *into)
+{
+    for (int32_t i = 0; i < n; i++)
+        into[i] = 0;
+}
+
+/* flag (n) */
+static inline void hwt_vector_mark(int32_t n, int32_t value, int32_t *flag)
+{
+    for (int32_t i = 0; i < n; i++)
+        flag[i] = value;
+}
+
+/* into, a (n) */
+static inline void hwt_vector_copy_labels(int32_t n, int32_t *into, const int32_t *a)
+{
+    for (int32_t i = 0; i < n; i++)
+        into[i] = a[i];
+}
+
 /* Whether sum |a - b| < limit, the terms added in order. a, b (n) -> flag (1) */
-static inline void hwt_vector_within(int32_t n, float limit, const hwt_signal *a, const hwt_signal *b,
+static inline void hwt_vector_within(int32_t n, HWT_TERM limit, const hwt_signal *a, const hwt_signal *b,
                                      int32_t *flag)
 {
     HWT_TERM total = 0;
@@ -49,7 +84,7 @@ static inline void hwt_vector_within(int32_t n, float limit, const hwt_signal *a
         const HWT_TERM gap = (HWT_TERM)a[i] - (HWT_TERM)b[i];
         total += gap < 0 ? -gap : gap;
     }
-    *flag = (float)total < limit;
+    *flag = total < limit;
 }
 
 /* x (n) -> y (n) */

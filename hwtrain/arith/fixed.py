@@ -39,6 +39,11 @@ class Numbers:
         """The code of the signal 1, or the nearest to it."""
         return saturate(1 << self.signal_frac, self.signal_bits)
 
+    @property
+    def update_shift(self) -> int:
+        """How many bits after the point a product of signal and error has more than a weight."""
+        return self.signal_frac + self.error_frac - self.weight_frac
+
 
 def limits(bits: int) -> tuple[int, int]:
     """Lowest and highest code of so many bits, sign included."""

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hwtrain.errors import ConfigError
 from hwtrain.flags import flag, verb
 from hwtrain.registry import names
 
@@ -16,14 +17,22 @@ _OPTIONS = ("opset",)
 def add(verbs: Any) -> None:
     """The verb and its flags."""
     one = verb(verbs, "export", _export, "a trial's program in another language, tried before it is done")
-    one.add_argument("run", type=Path, help="run folder, or RUN/trials/NAME of one")
+    one.add_argument("run", type=Path, nargs="?", help="run folder, or RUN/trials/NAME of one")
     flag(one, "--to", default="c", help=f"{', '.join(names('printers'))} (c)")
-    flag(one, "--out", type=Path, required=True, help="folder or file to write")
+    flag(one, "--out", type=Path, help="folder or file to write")
     flag(one, "--steps", type=int, default=20, help="batches in its test (20)")
+    flag(one, "--check", type=Path, metavar="DIR", help="check pragmas and C of a folder made with --to hls")
     flag(one, "--opset", help="of qonnx and qcdq: version of the ONNX operators, 18 or 20 (18)")
 
 
 def _export(found: argparse.Namespace) -> int:
+    if found.check is not None:
+        from hwtrain.export.hls_check import check_export
+
+        print(f"{found.check}: {check_export(found.check)} pragmas and functions checked, nothing found")
+        return 0
+    if found.run is None or found.out is None:
+        raise ConfigError("export needs RUN and --out, or --check DIR")
     from hwtrain.analysis.programs import export, printer
 
     options = {name: value for name in _OPTIONS if (value := getattr(found, name)) is not None}

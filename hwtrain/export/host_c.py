@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from hwtrain.program.ir import (
     Scalar,
     Sections,
     When,
+    bodies,
+    refs,
     walk,
 )
 from hwtrain.program.plan import Plan, plan
@@ -47,10 +50,11 @@ def host_c(program: Program, threads: int = 1, *, many: bool = True) -> HostC:
     """Print every entry; with ``many``, for each a loop over many windows that a runner calls."""
     layout = plan(program)
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
-    printer = _Printer(program, layout, order)
+    printer = _Printer(program, layout, order, threads)
     parts = [
         f"/* {program.listing.name}: a program of hwtrain; the kernels are in fpga/include. */",
-        *printer.macros(threads),
+        *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 else []),
+        *printer.macros(),
         '#include "hwt.h"',
         *printer.extra(),
     ]
@@ -59,6 +63,20 @@ def host_c(program: Program, threads: int = 1, *, many: bool = True) -> HostC:
         if many:
             parts += [*printer.many(entry), ""]
     return HostC("\n".join(parts), order, layout.size)
+
+
+def arrays_c(program: Program) -> dict[Entry, list[str]]:
+    """The lines of every entry as a function of arrays alone, its temporaries among them.
+
+    What hardware is made of: no arena, no cast, no state.
+    """
+    printer = _Printer(program, plan(program), tuple(program.buffers), 1, arrays=True)
+    return {entry: list(printer.entry(entry)) for entry in program.entries}
+
+
+def macros(program: Program) -> list[str]:
+    """The number format of a program, as its kernels want to be told it."""
+    return list(_Printer(program, plan(program), (), 1).macros())
 
 
 def identifiers(names: Iterator[str]) -> dict[str, str]:
@@ -78,65 +96,101 @@ _KEYWORDS = {
     *("extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return"),
     *("short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void"),
     *("volatile", "while", "arena", "buffers", "lr", "step", "n", "k"),
+    *("alignas", "alignof", "and", "asm", "bool", "catch", "class", "compl", "concept", "constexpr"),
+    *("decltype", "delete", "explicit", "export", "false", "friend", "mutable", "namespace", "new"),
+    *("noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public", "requires"),
+    *("template", "this", "throw", "true", "try", "typeid", "typename", "using", "virtual", "xor"),
+    *("in", "out", "beat", "count", "last", "expected", "samples", "classes", "STEPS", "LR"),
     *("main", "room", "compare", "failed", "puts", "printf", "memcpy", "memcmp", "turn", "exp2", "log"),
 }
 
 
 class _Printer:
-    def __init__(self, program: Program, layout: Plan, order: tuple[str, ...]) -> None:
-        self.program, self.layout, self.order = program, layout, order
+    def __init__(
+        self, program: Program, layout: Plan, order: tuple[str, ...], threads: int, *, arrays: bool = False
+    ) -> None:
+        self.program, self.layout, self.order, self.threads = program, layout, order, threads
+        self.arrays = arrays
         self.names = identifiers(iter(program.buffers))
         self.integer = program.listing.numbers is not None
         self.scalars = f"{'int32_t' if self.integer else 'double'} lr, uint32_t step"
         self.loops = 0
 
-    def macros(self, threads: int) -> Iterator[str]:
+    def macros(self) -> Iterator[str]:
         numbers = self.program.listing.numbers
         if numbers is not None:
             yield f"#define HWT_SIGNAL_BITS {numbers.signal_bits}"
             yield f"#define HWT_WEIGHT_BITS {numbers.weight_bits}"
             yield f"#define HWT_ACC_BITS {_BITS[self.program.listing.acc]}"
-        yield f"#define HWT_THREADS {threads}"
 
     def extra(self) -> Iterator[str]:
         """Kernels that only the host has."""
         calls = [call for nodes in self.program.entries.values() for call in walk(nodes)]
         if any(call.kernel.startswith("xbar.") for call in calls):
             yield '#include "hwt_synapse.h"'
+        if self.threads > 1:
+            yield '#include "hwt_team.h"'
         yield ""
 
     def entry(self, entry: Entry) -> Iterator[str]:
         nodes = self.program.entries[entry]
-        arguments = [self._argument(name, self.program.buffers[name]) for name in self.order]
+        used = {ref.buffer for ref in refs(nodes)}
+        given = [name for name in self.order if name in used] if self.arrays else self.order
         yield f"void hwt_{entry}("
-        yield from (f"    {text}," for text in arguments)
-        yield f"    unsigned char *arena, {self.scalars})"
+        yield from (f"    {self._argument(name, self.program.buffers[name])}," for name in given)
+        team = ", hwt_team *team, int32_t me" if self.threads > 1 else ""
+        yield f"    {'' if self.arrays else 'unsigned char *arena, '}{self.scalars}{team})"
         yield "{"
-        used = {ref.buffer for call in walk(nodes) for ref in (*call.reads(), *call.writes())}
+        if not self.arrays:
+            yield from self._arena(used)
+        yield "    (void)lr; (void)step;"
+        if self.threads > 1:
+            yield "    (void)team; (void)me;"
+            yield from self._together(nodes, "    ")
+        else:
+            yield from self._nodes(nodes, "    ")
+        yield "}"
+
+    def _arena(self, used: set[str]) -> Iterator[str]:
+        """Where in the arena each temporary lies; and what this entry has no use for."""
         for name in sorted(used & self.layout.offsets.keys(), key=lambda name: self.layout.offsets[name]):
             buffer, at = self.program.buffers[name], self.layout.offsets[name]
             kind = TYPES[buffer.format]
             yield f"    {kind} *const {self.names[name]} = ({kind} *)(arena + {at}); /* {_shape(buffer)} */"
         yield from (f"    (void){self.names[name]};" for name in self.order if name not in used)
-        yield "    (void)arena; (void)lr; (void)step;"
-        yield from self._nodes(nodes, "    ")
-        yield "}"
+        yield "    (void)arena;"
 
     def many(self, entry: Entry) -> Iterator[str]:
         """The loop over windows: the runner's, not the program's."""
-        yield f"void hwt_{entry}_many(int64_t n, void *const *buffers, {self.scalars})"
+        head = f"void hwt_{entry}_many(int64_t n, void *const *buffers, {self.scalars})"
+        if self.threads == 1:
+            yield from (head, "{", *self._windows(entry, "n", "buffers", "lr", "step", ""), "}")
+            return
+        kind = self.scalars.split()[0]
+        job = f"hwt_{entry}_job"
+        yield f"typedef struct {{ int64_t n; void *const *buffers; {kind} lr; uint32_t step; }} {job};"
+        yield f"static void hwt_{entry}_work(void *given, hwt_team *team, int32_t me)"
         yield "{"
-        yield "    for (int64_t k = 0; k < n; k++)"
+        yield f"    const {job} *job = given;"
+        yield from self._windows(entry, "job->n", "job->buffers", "job->lr", "job->step", ", team, me")
+        yield "}"
+        yield from (head, "{", f"    {job} job = {{n, buffers, lr, step}};")
+        yield f"    hwt_team_run({self.threads}, hwt_{entry}_work, &job);"
+        yield "}"
+
+    def _windows(self, entry: Entry, n: str, buffers: str, lr: str, step: str, team: str) -> Iterator[str]:
+        yield f"    for (int64_t k = 0; k < {n}; k++)"
         yield f"        hwt_{entry}("
         for place, name in enumerate(self.order):
             buffer = self.program.buffers[name]
             move = f" + k * {buffer.size}" if buffer.windowed else ""
-            yield f"            ({TYPES[buffer.format]} *)buffers[{place}]{move},"
-        yield f"            (unsigned char *)buffers[{len(self.order)}], lr, step + (uint32_t)k);"
-        yield "}"
+            yield f"            ({TYPES[buffer.format]} *){buffers}[{place}]{move},"
+        yield f"            (unsigned char *){buffers}[{len(self.order)}], {lr}, {step} + (uint32_t)k{team});"
 
     def _argument(self, name: str, buffer: Buffer) -> str:
         const = "const " if buffer.role in ("input", "label", "const") else ""
+        if self.arrays:
+            return f"{const}{TYPES[buffer.format]} {self.names[name]}[{buffer.size * buffer.copies}]"
         return f"{const}{TYPES[buffer.format]} *{self.names[name]} /* {_shape(buffer)} */"
 
     def _nodes(self, nodes: tuple[Node, ...], indent: str) -> Iterator[str]:
@@ -149,31 +203,67 @@ class _Printer:
                         yield f"{indent}/* {where or 'loss'} */"
                     yield f"{indent}{self._call(node)}"
                 case Repeat():
-                    self.loops += 1
-                    turn = f"turn{self.loops}"
-                    yield f"{indent}for (int32_t {turn} = 0; {turn} < {node.times}; {turn}++) {{"
+                    yield f"{indent}{self._loop(node)}"
                     yield from self._nodes(node.body, indent + "    ")
                     yield f"{indent}}}"
                 case When():
+                    taken = self.names[node.taken]
                     yield f"{indent}if (*{self._ref(node.flag)}) {{"
+                    yield f"{indent}    {taken}[0]++;"
                     yield from self._nodes(node.then, indent + "    ")
                     yield f"{indent}}} else {{"
+                    yield f"{indent}    {taken}[1]++;"
                     yield from self._nodes(node.otherwise, indent + "    ")
                     yield f"{indent}}}"
                 case Sections():
-                    yield "#if HWT_THREADS > 1"
-                    yield "#pragma omp parallel sections num_threads(HWT_THREADS)"
-                    yield "#endif"
-                    yield f"{indent}{{"
-                    for body in node.bodies:
-                        yield "#if HWT_THREADS > 1"
-                        yield "#pragma omp section"
-                        yield "#endif"
-                        yield f"{indent}    {{"
-                        yield from self._nodes(body, indent + "        ")
-                        yield f"{indent}    }}"
-                    yield f"{indent}}}"
+                    for number, body in enumerate(node.bodies):
+                        yield f"{indent}{{ /* section {number} */"
+                        yield from self._nodes(body, indent + "    ")
+                        yield f"{indent}}}"
                     yield from self._nodes(node.join, indent)
+
+    def _together(self, nodes: tuple[Node, ...], indent: str) -> Iterator[str]:
+        """What a team does: sections side by side, and the first thread all that is not in one."""
+        alone: list[Node] = []
+        for node in (*nodes, None):
+            if node is not None and not _has_sections(node):
+                alone.append(node)
+                continue
+            if alone:
+                yield f"{indent}if (me == 0) {{"
+                yield from self._nodes(tuple(alone), indent + "    ")
+                yield f"{indent}}}"
+                alone = []
+            match node:
+                case Sections():
+                    yield f"{indent}hwt_meet(team);"
+                    for number, body in enumerate(node.bodies):
+                        yield f"{indent}if (me == hwt_whose(team, {number})) {{"
+                        yield from self._nodes(body, indent + "    ")
+                        yield f"{indent}}}"
+                    yield f"{indent}hwt_meet(team);"
+                    yield from self._together(node.join, indent)
+                case Repeat():
+                    yield f"{indent}{self._loop(node)}"
+                    yield from self._together(node.body, indent + "    ")
+                    yield f"{indent}}}"
+                case When():  # every thread has looked at the flag before any goes on
+                    self.loops += 1
+                    flag, taken = f"flag{self.loops}", self.names[node.taken]
+                    yield f"{indent}hwt_meet(team);"
+                    yield f"{indent}const int32_t {flag} = *{self._ref(node.flag)};"
+                    yield f"{indent}hwt_meet(team);"
+                    for word, place, body in (("if", 0, node.then), ("if not", 1, node.otherwise)):
+                        yield f"{indent}if ({'!' if place else ''}{flag}) {{ /* {word} */"
+                        yield f"{indent}    if (me == 0)"
+                        yield f"{indent}        {taken}[{place}]++;"
+                        yield from self._together(body, indent + "    ")
+                        yield f"{indent}}}"
+
+    def _loop(self, node: Repeat) -> str:
+        self.loops += 1
+        turn = f"turn{self.loops}"
+        return f"for (int32_t {turn} = 0; {turn} < {node.times}; {turn}++) {{"
 
     def _call(self, call: Call) -> str:
         kernel, sizes = call.meaning, call.sizes()
@@ -188,22 +278,32 @@ class _Printer:
 
     def _ref(self, ref: Ref) -> str:
         name = self.names[ref.buffer]
+        if ref.turn is not None:
+            size = self.program.buffers[ref.buffer].size
+            places = (ref.offset + size, ref.offset) if not ref.other else (ref.offset, ref.offset + size)
+            return f"{name} + (*{self.names[ref.turn]} ? {places[0]} : {places[1]})"
         return f"{name} + {ref.offset}" if ref.offset else name
 
     def _number(self, value: Number) -> str:
         match value:
-            case Scalar(scalar="step"):
-                return "step"
+            case Scalar(scalar="step", back=back):
+                return f"step - {back}u" if back else "step"
             case Scalar(factor=factor):
                 if self.integer:  # the rate as a sign and a shift
                     return f"{1 if factor > 0 else -1}, lr + {halvings(abs(factor))}"
                 return f"{_float(factor)} * lr"
             case str():
                 return "HWT_" + value.upper().replace("-", "_")
-            case float():
-                return _float(value)
+            case float():  # whole numbers lie below a limit if they lie below the next whole one
+                return str(math.ceil(value)) if self.integer else _float(value)
             case int():
                 return f"{value}u" if value >= 1 << 31 else str(value)
+
+
+def _has_sections(node: Node) -> bool:
+    return not isinstance(node, Call) and (
+        isinstance(node, Sections) or any(_has_sections(inner) for body in bodies(node) for inner in body)
+    )
 
 
 def _float(value: float) -> str:

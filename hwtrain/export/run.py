@@ -15,6 +15,7 @@ from hwtrain.kernels.fixed import halvings
 from hwtrain.native import FLAGS, build
 from hwtrain.program.interpret import Interpreter, rate_refusal
 from hwtrain.program.ir import DTYPES, Entry, Program
+from hwtrain.program.schedule import scheduled
 from hwtrain.shipped import shipped
 
 Memory = dict[str, NDArray[Any]]
@@ -36,7 +37,7 @@ class Runner(ABC):
         for name, buffer in self.program.buffers.items():
             if buffer.role == "temp":
                 continue
-            shape = (n, *buffer.shape) if buffer.windowed else buffer.shape
+            shape = (n, *buffer.shape) if buffer.windowed else buffer.whole
             kind = DTYPES[buffer.format]
             if name in given:
                 values = given[name]
@@ -82,17 +83,18 @@ class IntegerRunner(InterpretRunner):
 
 
 class NativeRunner(Runner):
-    """The program in C, compiled on first use."""
+    """The program in C, compiled on first use; with ``threads``, its sections run side by side."""
 
     def __init__(
         self, program: Program, threads: int = 1, flags: tuple[str, ...] = FLAGS, cc: str | None = None
     ) -> None:
         super().__init__(program)
-        printed = host_c(program, threads)
+        printed = host_c(scheduled(program, threads), threads)
         self.source = printed.source
         if threads > 1:
-            flags = (*flags, "-fopenmp")
-        include = shipped("fpga") / "include", shipped("devices") / "synapse" / "src"
+            flags = (*flags, "-std=c11", "-pthread")
+        kernels = shipped("fpga")
+        include = kernels / "include", kernels / "host", shipped("devices") / "synapse" / "src"
         self._library = build(printed.source, include, flags, cc)
         self._order = printed.order
         self._arena = np.zeros(printed.arena + 64, np.uint8)

@@ -44,6 +44,10 @@ class Recorder(ABC):
         """Record a kernel's call; its eager result."""
 
     @abstractmethod
+    def current(self, copies: Tensor, turn: Tensor, other: bool) -> Tensor:
+        """Stand for one of two copies."""
+
+    @abstractmethod
     def when(self, flag: Tensor, then: Body, otherwise: Body) -> None:
         """Record both branches."""
 
@@ -199,12 +203,31 @@ class Rate(float):
 
 
 class StepNumber(int):
-    """The number of the training step, whatever it will be at run time."""
+    """The number of the training step, or of the one so many ``back``, whatever it will be at run time."""
+
+    back: int
+
+    def __new__(cls, value: int) -> StepNumber:
+        made = super().__new__(cls, value)
+        made.back = getattr(value, "back", 0)
+        return made
+
+    def __sub__(self, steps: int) -> StepNumber:
+        made = StepNumber(int(self) - steps)
+        made.back = self.back + steps
+        return made
 
 
 def is_recording() -> bool:
     """Whether a recorder listens."""
     return _active.recorder is not None
+
+
+def current(copies: Tensor, turn: Tensor, *, other: bool = False) -> Tensor:
+    """Of two copies the one that ``turn`` names, 0 or 1, or the other."""
+    if _active.recorder is not None:
+        return _active.recorder.current(copies, turn, other)
+    return copies[int(turn) ^ other]
 
 
 def when(flag: Tensor, then: Body, otherwise: Body = lambda: None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Real
+from jaxtyping import Float, Real
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,6 +73,71 @@ def add_outer(
 def _(w: NDArray[Any], x: NDArray[Any], d: NDArray[Any], scale: float) -> None:
     for k in range(x.shape[0]):
         w += (np.float32(scale) * d[k])[:, :, None] * x[k][:, None, :]
+
+
+@kernel(writes=("w",))
+def sweep(
+    w: Real[Tensor, "groups out in_"],
+    before: Real[Tensor, "pairs groups in_"],
+    d: Real[Tensor, "pairs groups out"],
+    x: Real[Tensor, "batch groups in_"],
+    scale: float,
+) -> Real[Tensor, "batch groups out"]:
+    """``add_outer`` of (before, d), then ``read`` of x, each row of W in one go."""
+    add_outer.eager(w, before, d, scale)
+    return read.eager(w, x)
+
+
+@sweep.numpy
+def _(w: NDArray[Any], before: NDArray[Any], d: NDArray[Any], x: NDArray[Any], scale: float) -> NDArray[Any]:
+    for k in range(before.shape[0]):
+        w += (np.float32(scale) * d[k])[:, :, None] * before[k][:, None, :]
+    return np.stack([lanes16(w * sample[:, None, :]) for sample in x])
+
+
+@kernel()
+def correct(
+    y: Float[Tensor, "1 1 out"],
+    x: Float[Tensor, "1 1 in_"],
+    before: Float[Tensor, "1 1 in_"],
+    d: Float[Tensor, "1 1 out"],
+    scale: float,
+    one: float,
+) -> Float[Tensor, "1 1 out"]:
+    """y + what ``scale d before^T``, not yet written, would add to W x + b: scale d (<x, before> + one^2).
+
+    ``one`` is the input of the bias, 0 where there is none.
+    """
+    return y + d * scale * ((x * before).sum() + one * one)
+
+
+@correct.numpy
+def _(
+    y: NDArray[Any], x: NDArray[Any], before: NDArray[Any], d: NDArray[Any], scale: float, one: float
+) -> NDArray[Any]:
+    overlap = lanes16(x[0] * before[0])[0] + np.float32(one * one)
+    z: NDArray[Any] = y + (np.float32(scale) * d) * overlap
+    return z
+
+
+@kernel(port="propose", writes=("into",))
+def propose_outer(
+    into: Real[Tensor, "groups out in_"],
+    w: Real[Tensor, "groups out in_"],
+    x: Real[Tensor, "pairs groups in_"],
+    d: Real[Tensor, "pairs groups out"],
+    scale: float,
+) -> None:
+    """into <- W + scale * sum_k d[k] x[k]^T, in the order of ``add_outer``; W stays."""
+    into.copy_(w)
+    add_outer.eager(into, x, d, scale)
+
+
+@propose_outer.numpy
+def _(into: NDArray[Any], w: NDArray[Any], x: NDArray[Any], d: NDArray[Any], scale: float) -> None:
+    into[...] = w
+    for k in range(x.shape[0]):
+        into += (np.float32(scale) * d[k])[:, :, None] * x[k][:, None, :]
 
 
 def _exact(equation: str, w: Tensor, x: Tensor) -> Tensor:

@@ -71,6 +71,87 @@ def _(
     w[...] = requantize_codes(w + change, 0, 8 * w.itemsize)
 
 
+@kernel(port="propose", writes=("into",))
+def propose_outer(
+    into: Int[Tensor, "groups out in_"],
+    w: Int[Tensor, "groups out in_"],
+    x: Int[Tensor, "pairs groups in_"],
+    d: Int[Tensor, "pairs groups out"],
+    scale: float,
+    shift: int,
+    rounding: str,
+    key0: int,
+    key1: int,
+    step: int,
+) -> None:
+    """into <- what ``add_outer`` would make of W; W stays."""
+    into.copy_(w)
+    add_outer.eager(into, x, d, scale, shift, rounding, key0, key1, step)
+
+
+@propose_outer.numpy
+def _(
+    into: NDArray[Any],
+    w: NDArray[Any],
+    x: NDArray[Any],
+    d: NDArray[Any],
+    scale: float,
+    shift: int,
+    rounding: str,
+    key0: int,
+    key1: int,
+    step: int,
+) -> None:
+    change = _change(x, d, scale, shift, rounding, (key0, key1), step)
+    into[...] = requantize_codes(w + change, 0, 8 * w.itemsize)
+
+
+@kernel()
+def correct(
+    y: Int[Tensor, "1 1 out"],
+    x: Int[Tensor, "1 1 in_"],
+    before: Int[Tensor, "1 1 in_"],
+    d: Int[Tensor, "1 1 out"],
+    scale: float,
+    shift: int,
+    one: int,
+) -> Int[Tensor, "1 1 out"]:
+    """y + what ``scale d before^T``, not yet written, would add to W x + b: scale d (<x, before> + one^2).
+
+    ``one`` is the input of the bias, 0 where there is none. The exact product is
+    rounded once, half up, and saturated at 31 bits.
+    """
+    acc, signal, last, error = (each.cpu().numpy() for each in (y, x, before, d))
+    return torch.from_numpy(_corrected(acc, signal, last, error, scale, shift, one)).to(y.device)
+
+
+@correct.numpy
+def _(
+    y: NDArray[Any],
+    x: NDArray[Any],
+    before: NDArray[Any],
+    d: NDArray[Any],
+    scale: float,
+    shift: int,
+    one: int,
+) -> NDArray[Any]:
+    return _corrected(y, x, before, d, scale, shift, one)
+
+
+def _corrected(
+    y: NDArray[Any],
+    x: NDArray[Any],
+    before: NDArray[Any],
+    d: NDArray[Any],
+    scale: float,
+    shift: int,
+    one: int,
+) -> NDArray[Any]:
+    overlap = int((x.astype(np.int64) * before).sum()) + one * one
+    missing = sign(scale) * d.astype(np.int64) * overlap
+    return y + requantize_codes(missing, min(shift + rate(scale), 62), 31)
+
+
 def rate(scale: float) -> int:
     """-log2 |scale|, the learning rate and its factor each rounded to a power of two."""
     factor = abs(scale.factor) if isinstance(scale, Rate) else 1.0
@@ -108,7 +189,7 @@ def rounded(
     noise: Any = 0
     if rounding == "stochastic":
         words = np.arange(total.size, dtype=np.uint32)
-        first, second = threefry_words(threefry((key0, key1), (step, 0)), words)
+        first, second = threefry_words(threefry((key0, key1), (step % 2**32, 0)), words)
         both = first.astype(np.uint64) | second.astype(np.uint64) << np.uint64(32)
         noise = both.view(np.int64).reshape(total.shape)
     return requantize_codes(total, min(shift + rate(scale), 62), 62, rounding, noise)

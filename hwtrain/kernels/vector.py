@@ -70,7 +70,62 @@ def _(a: NDArray[Any], b: NDArray[Any], limit: float) -> NDArray[Any]:
     total = kind(0)
     for left, right in zip(a.astype(kind), b.astype(kind), strict=True):
         total += abs(left - right)
-    return np.array([np.float32(total) < np.float32(limit)], np.int32)
+    return np.array([total < (limit if kind is np.int64 else np.float32(limit))], np.int32)
+
+
+@kernel()
+def gate(a: Real[Tensor, "*shape"], flag: Int[Tensor, "1"]) -> Real[Tensor, "*shape"]:
+    """a where the flag is not 0, else zeros."""
+    return a * (flag != 0).to(a.dtype)
+
+
+@gate.numpy
+def _(a: NDArray[Any], flag: NDArray[Any]) -> NDArray[Any]:
+    return a if flag[0] else np.zeros_like(a)
+
+
+@kernel()
+def gate_loss(loss: Real[Tensor, "batch"], flag: Int[Tensor, "1"]) -> Real[Tensor, "batch"]:
+    """The losses where the flag is not 0, else zeros."""
+    return loss * (flag != 0).to(loss.dtype)
+
+
+@gate_loss.numpy
+def _(loss: NDArray[Any], flag: NDArray[Any]) -> NDArray[Any]:
+    return loss if flag[0] else np.zeros_like(loss)
+
+
+@kernel(writes=("into",))
+def clear(into: Real[Tensor, "*shape"]) -> None:
+    """into <- 0."""
+    into.zero_()
+
+
+@clear.numpy
+def _(into: NDArray[Any]) -> None:
+    into[...] = 0
+
+
+@kernel(writes=("flag",))
+def mark(flag: Int[Tensor, "n"], value: int) -> None:
+    """flag <- value."""
+    flag.fill_(value)
+
+
+@mark.numpy
+def _(flag: NDArray[Any], value: int) -> None:
+    flag[...] = value
+
+
+@kernel(writes=("into",))
+def copy_labels(into: Int[Tensor, "n"], a: Int[Tensor, "n"]) -> None:
+    """into <- a, of labels."""
+    into.copy_(a)
+
+
+@copy_labels.numpy
+def _(into: NDArray[Any], a: NDArray[Any]) -> None:
+    into[...] = a
 
 
 def _saturated(like: Tensor, wide: Tensor) -> Tensor:

@@ -13,7 +13,15 @@ import numpy as np
 from hwtrain.errors import ProgramError
 from hwtrain.program.ir import Call, Format, Program, Ref, walk
 
-_MAKERS = {"dense.read", "dense.read_t", "pot.read", "pot.read_t", "bias.add", "im2col.col2im"}
+_MAKERS = {
+    "dense.read",
+    "dense.read_t",
+    "pot.read",
+    "pot.read_t",
+    "bias.add",
+    "im2col.col2im",
+    "fixed.correct",
+}
 """Kernels whose results are accumulators."""
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
@@ -28,7 +36,9 @@ def accumulator(program: Program) -> Program:
     acc: Format = "i32" if most < 1 << 31 else "i64"
     listing = program.listing
     buffers = {
-        name: made.model_copy(update={"format": acc}) if made.format == "i64" else made
+        name: made.model_copy(update={"format": acc})
+        if made.format == "i64" and made.role == "temp"
+        else made
         for name, made in listing.buffers.items()
     }
     return Program(listing.model_copy(update={"acc": acc, "buffers": buffers}), program.contents)
@@ -73,6 +83,8 @@ def bounds(program: Program) -> dict[str, int]:
                 shift = int(call.numbers["shift"])  # type: ignore[arg-type]
                 bias = found[tensors["b"].buffer]
                 return found[tensors["y"].buffer] + (bias << -shift if shift < 0 else (bias >> shift) + 1)
+            case "fixed.correct":
+                return found[tensors["y"].buffer] + (1 << 30)
             case "im2col.col2im":
                 overlaps = int(call.numbers["filter_"]) ** 2  # type: ignore[arg-type]
                 return found[tensors["columns"].buffer] * overlaps

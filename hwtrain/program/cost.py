@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 from hwtrain.errors import ProgramError
 from hwtrain.program.ir import Call, Entry, Node, Program, Repeat, Sections, When
@@ -10,14 +14,18 @@ from hwtrain.program.ir import Call, Entry, Node, Program, Repeat, Sections, Whe
 Counts = dict[tuple[str, str], dict[str, int]]
 
 
-def cost(program: Program, entry: Entry) -> Counts:
+def cost(
+    program: Program, entry: Entry, runs: int = 1, memory: Mapping[str, NDArray[Any]] | None = None
+) -> Counts:
     """By (layer, port): reads and macs, or writes, as the ports of hwtrain/substrates/base.py count.
 
+    Where the entry has a ``when``, the counters in the memory of these runs say how often each way went.
+
     Raises:
-        ProgramError: the entry has a ``when``, so that its counts depend on the data.
+        ProgramError: the counts depend on the data, and there is no memory.
     """
     found: Counts = defaultdict(lambda: defaultdict(int))
-    _add(program.entries[entry], 1, found)
+    _add(program.entries[entry], runs, found, memory)
     return {place: dict(counts) for place, counts in found.items()}
 
 
@@ -48,18 +56,23 @@ def traffic(program: Program, entry: Entry) -> int:
     return total
 
 
-def _add(nodes: tuple[Node, ...], times: int, found: Counts) -> None:
+def _add(
+    nodes: tuple[Node, ...], times: int, found: Counts, memory: Mapping[str, NDArray[Any]] | None
+) -> None:
     for node in nodes:
         match node:
             case Call():
                 _count(node, times, found)
             case Repeat():
-                _add(node.body, times * node.times, found)
+                _add(node.body, times * node.times, found, memory)
             case When():
-                raise _open()
+                if memory is None:
+                    raise _open()
+                for body, taken in zip((node.then, node.otherwise), memory[node.taken], strict=True):
+                    _add(body, int(taken), found, memory)
             case Sections():
                 for body in (*node.bodies, node.join):
-                    _add(body, times, found)
+                    _add(body, times, found, memory)
 
 
 def _count(call: Call, times: int, found: Counts) -> None:
@@ -68,7 +81,7 @@ def _count(call: Call, times: int, found: Counts) -> None:
         return
     layer = next(iter(call.tensors.values())).buffer.partition("/")[0]
     counts = found[layer, port]
-    if port == "write":
+    if port in ("write", "propose"):
         counts["writes"] += times
         return
     sizes = call.sizes()

@@ -34,7 +34,7 @@ class Interpreter:
         self.memory: Arrays = {}
         for name, buffer in program.buffers.items():
             held = program.contents.get(name)
-            empty = np.zeros(buffer.shape, DTYPES[buffer.format])
+            empty = np.zeros(buffer.whole, DTYPES[buffer.format])
             self.memory[name] = empty if held is None else held.copy()
         self._lr, self._step = 0.0, 0
 
@@ -56,7 +56,9 @@ class Interpreter:
                     for _ in range(node.times):
                         self._nodes(node.body)
                 case When():
-                    self._nodes(node.then if self._view(node.flag).item() else node.otherwise)
+                    flag = bool(self._view(node.flag).item())
+                    self.memory[node.taken][0 if flag else 1] += 1
+                    self._nodes(node.then if flag else node.otherwise)
                 case Sections():
                     for body in (*node.bodies, node.join):
                         self._nodes(body)
@@ -77,13 +79,16 @@ class Interpreter:
 
     def _view(self, ref: Ref) -> NDArray[Any]:
         flat = self.memory[ref.buffer].reshape(-1)
+        if ref.turn is not None:
+            current = int(self.memory[ref.turn].item()) != 0
+            flat = flat.reshape(2, -1)[int(current ^ ref.other)]
         return flat[ref.offset : ref.offset + int(np.prod(ref.shape))].reshape(ref.shape)
 
     def _number(self, value: Number) -> Any:
         if not isinstance(value, Scalar):
             return value
         if value.scalar == "step":
-            return self._step
+            return (self._step - value.back) % 2**32
         if self.program.listing.numbers is not None:  # rounded to powers of two by the kernel
             if not self._lr > 0:
                 raise rate_refusal(self._lr)

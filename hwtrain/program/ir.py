@@ -5,7 +5,8 @@
 
 A buffer has a shape, a format, a role and, if it holds one sample after another, a window. The roles
 say how long it lives: a ``temp`` for one run of an entry, a ``state`` and a ``weight`` as long as the
-program. Saved as ``program.json`` (``format = 1``) with ``contents.safetensors`` beside it.
+program; a ``counter`` counts the runs that a runner makes of it. Saved as ``program.json`` (``format = 1``)
+with ``contents.safetensors`` beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import math
 from collections.abc import Iterator
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +34,7 @@ from hwtrain.registry import lookup
 from hwtrain.strict_toml import Strict
 
 Format = Literal["f32", "u8", "i8", "i16", "i32", "i64"]
-Role = Literal["input", "label", "weight", "state", "const", "temp", "output"]
+Role = Literal["input", "label", "weight", "state", "const", "temp", "output", "counter"]
 Entry = Literal["init", "step", "flush", "predict"]
 
 DTYPES: dict[str, Any] = {
@@ -46,12 +48,22 @@ DTYPES: dict[str, Any] = {
 
 
 class Buffer(Strict):
-    """Dense and row-major. ``windowed``: each run of an entry works on the next ``shape`` of many."""
+    """Dense and row-major. ``windowed``: each run of an entry works on the next ``shape`` of many.
+
+    ``copies`` of it lie one after another: while one is read the other is written, and then they change
+    places.
+    """
 
     shape: tuple[int, ...]
     format: Format
     role: Role
     windowed: bool = False
+    copies: Literal[1, 2] = 1
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """The shape of all copies."""
+        return (self.copies, *self.shape) if self.copies > 1 else self.shape
 
     @property
     def size(self) -> int:
@@ -65,15 +77,31 @@ class Buffer(Strict):
 
 
 class Ref(Strict):
-    """A part of a buffer, from ``offset`` on, seen in a shape of its own."""
+    """A part of a buffer, from ``offset`` on, seen in a shape of its own.
+
+    Of a buffer with copies it is the current one, which the i32 in ``turn`` names, or the ``other``.
+    """
 
     buffer: str
     shape: tuple[int, ...]
     offset: int = 0
+    turn: str | None = None
+    other: bool = False
 
     def __str__(self) -> str:
         place = f"+{self.offset}" if self.offset else ""
-        return f"{self.buffer}{place}[{','.join(map(str, self.shape))}]"
+        copy = "" if self.turn is None else "~" if self.other else "@"
+        return f"{self.buffer}{copy}{place}[{','.join(map(str, self.shape))}]"
+
+    def overlaps(self, other: Ref) -> bool:
+        """Whether the two may have a value in common."""
+        if self.buffer != other.buffer or (self.turn == other.turn and self.other != other.other):
+            return False
+        begins, ends = (
+            max(self.offset, other.offset),
+            (ref.offset + math.prod(ref.shape) for ref in (self, other)),
+        )
+        return begins < min(ends)
 
 
 class Scalar(Strict):
@@ -81,9 +109,12 @@ class Scalar(Strict):
 
     scalar: Literal["lr", "step"]
     factor: float = 1.0
+    back: int = 0
+    """Of the step: so many before this one."""
 
     def __str__(self) -> str:
-        return self.scalar if self.factor == 1 else f"{self.factor:g} {self.scalar}"
+        ago = f" - {self.back}" if self.back else ""
+        return self.scalar + ago if self.factor == 1 else f"{self.factor:g} {self.scalar}"
 
 
 Number = int | float | str | Scalar
@@ -120,6 +151,8 @@ class Call(Strict):
     def reads(self) -> Iterator[Ref]:
         """What it looks at."""
         yield from self.tensors.values()
+        for turn in {ref.turn for ref in (*self.tensors.values(), *self.results) if ref.turn is not None}:
+            yield Ref(buffer=turn, shape=(1,))
 
     def writes(self) -> Iterator[Ref]:
         """What it changes."""
@@ -136,10 +169,11 @@ class Repeat(Strict):
 
 
 class When(Strict):
-    """One of two bodies, by a flag that an earlier call has set."""
+    """One of two bodies, by a flag that an earlier call has set; ``taken`` counts both ways."""
 
     kind: Literal["when"] = "when"
     flag: Ref
+    taken: str
     then: tuple[Node, ...]
     otherwise: tuple[Node, ...] = ()
 
@@ -167,6 +201,7 @@ class Listing(Strict):
     buffers: dict[str, Buffer]
     entries: dict[Entry, tuple[Node, ...]]
     tape_bytes: int = 0
+    parallel: bool = False
 
 
 class Program:
@@ -188,7 +223,7 @@ class Program:
         lines = [f"program {self.listing.name}"]
         for name, buffer in self.buffers.items():
             many = " a sample" if buffer.windowed else ""
-            shape = "x".join(map(str, buffer.shape))
+            shape = "x".join(map(str, buffer.whole))
             lines.append(f"  {buffer.role:7}{buffer.format:4} {name}[{shape}]{many}")
         for entry, nodes in self.entries.items():
             lines.append(f"{entry}:")
@@ -226,6 +261,19 @@ def walk(nodes: tuple[Node, ...]) -> Iterator[Call]:
                 yield from walk(body)
 
 
+def refs(nodes: tuple[Node, ...]) -> Iterator[Ref]:
+    """Every part of a buffer that a tree names, flags and turns included."""
+    for node in nodes:
+        if isinstance(node, Call):
+            yield from (*node.reads(), *node.results)
+            continue
+        if isinstance(node, When):
+            yield node.flag
+            yield Ref(buffer=node.taken, shape=(2,))
+        for body in bodies(node):
+            yield from refs(body)
+
+
 def bodies(node: Repeat | When | Sections) -> tuple[tuple[Node, ...], ...]:
     """The bodies of a node, in the order of the text."""
     match node:
@@ -247,7 +295,7 @@ def check(program: Program) -> None:
         held = program.contents.get(name)
         if (buffer.role in ("weight", "state", "const")) != (held is not None):
             raise ProgramError(f"buffer {name}: a {buffer.role} has {'no' if held is None else 'a'} content")
-        if held is not None and (held.shape != buffer.shape or held.dtype != DTYPES[buffer.format]):
+        if held is not None and (held.shape != buffer.whole or held.dtype != DTYPES[buffer.format]):
             raise ProgramError(f"buffer {name}: holds {held.dtype}{list(held.shape)}, not what it says")
     if program.contents.keys() - program.buffers.keys():
         raise ProgramError(
@@ -282,6 +330,8 @@ class _Checker:
                 self._look(node.flag, written)
                 if self.buffers[node.flag.buffer].format != "i32":
                     raise ValueError(f"the flag {node.flag.buffer} is no i32")
+                if node.taken not in self.buffers or self.buffers[node.taken].role != "counter":
+                    raise ValueError(f"{node.taken} is no counter")
                 branches = [set(written), set(written)]
                 self.nodes(node.then, f"{here}.then.", branches[0])
                 self.nodes(node.otherwise, f"{here}.otherwise.", branches[1])
@@ -303,7 +353,7 @@ class _Checker:
             self._look(ref, written)
         for ref in call.writes():
             self._inside(ref)
-            if self.buffers[ref.buffer].role in ("input", "label", "const"):
+            if self.buffers[ref.buffer].role in ("input", "label", "const", "counter"):
                 raise ValueError(f"writes {ref.buffer}, which is {self.buffers[ref.buffer].role}")
             written.add(ref.buffer)
 
@@ -315,18 +365,25 @@ class _Checker:
     def _inside(self, ref: Ref) -> None:
         if ref.buffer not in self.buffers:
             raise ValueError(f"no buffer is called {ref.buffer!r}")
-        size = self.buffers[ref.buffer].size
+        buffer, size = self.buffers[ref.buffer], self.buffers[ref.buffer].size
+        if (buffer.copies > 1) != (ref.turn is not None):
+            raise ValueError(f"{ref} names a copy, and {ref.buffer} has {buffer.copies}")
+        if ref.turn is not None and (
+            ref.turn not in self.buffers
+            or self.buffers[ref.turn].format != "i32"
+            or self.buffers[ref.turn].size != 1
+        ):
+            raise ValueError(f"{ref.turn} says of no copy that it is current: it is no single i32")
         if ref.offset < 0 or min(ref.shape, default=1) < 1 or ref.offset + math.prod(ref.shape) > size:
             raise ValueError(f"{ref} lies outside of its buffer, which has {size} values")
 
     def _apart(self, node: Sections) -> None:
-        touched = [{r.buffer for call in walk(body) for r in call.reads()} for body in node.bodies]
-        changed = [{r.buffer for call in walk(body) for r in call.writes()} for body in node.bodies]
-        for one, writes in enumerate(changed):
-            for other in range(len(node.bodies)):
-                both = writes & (touched[other] | changed[other]) if other != one else set()
-                if both:
-                    raise ValueError(f"section {one} writes {min(both)}, which section {other} uses")
+        changed = [[ref for call in walk(body) for ref in call.writes()] for body in node.bodies]
+        touched = [[*refs(body), *changed[place]] for place, body in enumerate(node.bodies)]
+        for one, other in permutations(range(len(node.bodies)), 2):
+            for ref in changed[one]:
+                if any(ref.overlaps(found) for found in touched[other]):
+                    raise ValueError(f"section {one} writes {ref.buffer}, which section {other} uses")
 
 
 def _lines(nodes: tuple[Node, ...], indent: str) -> Iterator[str]:

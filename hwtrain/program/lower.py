@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from hwtrain.program.ir import (
     Scalar,
     Sections,
     When,
+    refs,
 )
 from hwtrain.rules.base import Bound
 
@@ -73,11 +74,11 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
         if array.transforms:
             raise IncompatibleRule(f"layer {path}: momentum, clip and summed have no kernels: leave them out")
         for key, tensor in array.live().items():
-            recorder.declare(f"{path}/{key}", tensor, "weight")
+            recorder.declare(f"{path}/{key}", tensor, "weight", copies=1 if array.turn is None else 2)
     for path, layer in net.layers():
         for key, tensor in layer.running.items():
             recorder.declare(f"{path}/{key}", tensor, "state")
-    for key, tensor in bound.state().items():
+    for key, tensor in bound.live().items():
         recorder.declare(f"rule/{key}", tensor, "state")
     for table in TABLES.values():
         recorder.declare(table.name, table.tensor, "const")
@@ -90,10 +91,12 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
     ledger.counts, ledger.clock = {}, Clock(step=StepNumber(0), phase="train")
     entries: dict[Entry, tuple[Node, ...]] = {}
     with _located(net, recorder):
-        entries["step"] = recorder.entry(lambda: ("loss", bound.step(x, labels, Rate(0.01))))
+        entries["step"] = recorder.entry("loss", lambda: bound.step(x, labels, Rate(0.01)))
+        if type(bound).flush is not Bound.flush:
+            entries["flush"] = recorder.entry("owed", lambda: bound.flush(Rate(0.01)))
         ledger.clock.phase = "eval"
-        entries["predict"] = recorder.entry(lambda: ("z", bound.predict(x)))
-    used = {ref.buffer for nodes in entries.values() for ref in _refs(nodes)}
+        entries["predict"] = recorder.entry("z", lambda: bound.predict(x))
+    used = {ref.buffer for nodes in entries.values() for ref in refs(nodes)}
     buffers = {key: made for key, made in recorder.buffers.items() if key in used or made.role == "weight"}
     contents = {
         key: recorder.contents[key].numpy().astype(DTYPES[made.format])
@@ -107,23 +110,9 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
         buffers=buffers,
         entries=entries,
         tape_bytes=ledger.of("train", "net", "tape")["bytes_held"],
+        parallel=bound.parallel,
     )
     return accumulator(Program(listing, contents)) if numbers else Program(listing, contents)
-
-
-def _refs(nodes: Sequence[Node]) -> Iterator[Ref]:
-    for node in nodes:
-        match node:
-            case Call():
-                yield from (*node.tensors.values(), *node.results)
-            case Repeat():
-                yield from _refs(node.body)
-            case When():
-                yield node.flag
-                yield from _refs((*node.then, *node.otherwise))
-            case Sections():
-                for body in (*node.bodies, node.join):
-                    yield from _refs(body)
 
 
 @contextmanager
@@ -158,33 +147,50 @@ class _Recorder(Recorder, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __post_init__(self) -> None:
         TorchDispatchMode.__init__(self)  # type: ignore[no-untyped-call]
-        self._names: dict[int, str] = {}
+        self._names: dict[int, Ref] = {}
         self._kept: list[Tensor] = []  # a storage that were freed could come back under another name
         self._body: list[Node] = []
         self._quiet = True
 
-    def declare(self, name: str, tensor: Tensor, role: Role, *, windowed: bool = False) -> None:
-        """Name a tensor; from now on it and its views are a buffer."""
+    def declare(
+        self, name: str, tensor: Tensor, role: Role, *, windowed: bool = False, copies: Literal[1, 2] = 1
+    ) -> None:
+        """Name a tensor; from now on it and its views are a buffer. Copies are its first axis."""
         format_: Format = "i32" if role == "label" else _FORMATS[tensor.dtype]
-        self.buffers[name] = Buffer(shape=tuple(tensor.shape), format=format_, role=role, windowed=windowed)
-        self._names[tensor.untyped_storage()._cdata] = name
-        self._kept.append(tensor)
+        shape = tuple(tensor.shape) if copies == 1 else tuple(tensor.shape[1:])
+        self.buffers[name] = Buffer(shape=shape, format=format_, role=role, windowed=windowed, copies=copies)
+        self._name(tensor, Ref(buffer=name, shape=shape))
         if role in ("weight", "state", "const"):
             self.contents[name] = tensor.clone()
 
-    def entry(self, run: Callable[[], tuple[str, Tensor]]) -> tuple[Node, ...]:
-        """The calls of one run, the last of which makes the output of this name."""
+    def _name(self, tensor: Tensor, ref: Ref) -> None:
+        self._names[tensor.untyped_storage()._cdata] = ref
+        self._kept.append(tensor)
+
+    def current(self, copies: Tensor, turn: Tensor, other: bool) -> Tensor:
+        """A tensor that stands for one of the copies."""
+        of, says = self._ref(copies), self._ref(turn)
+        quiet, self._quiet = self._quiet, True
+        stand_in = copies[0].clone()
+        self._quiet = quiet
+        self._name(stand_in, of.model_copy(update={"turn": says.buffer, "other": other}))
+        return stand_in
+
+    def entry(self, name: str, run: Callable[[], Tensor | None]) -> tuple[Node, ...]:
+        """The calls of one run; what it returns, if anything, is the output of this name."""
         self._body = []
         with recording(self), self:
             self._quiet = False
             try:
-                name, result = run()
+                result = run()
             except HwtrainError:
                 raise
             except (RuntimeError, TypeError, ValueError, NotImplementedError) as problem:
                 raise self._refusal(str(problem)) from problem
             finally:
                 self._quiet = True
+        if result is None:
+            return tuple(self._body)
         ref = self._ref(result)
         made = self.buffers.pop(ref.buffer)
         if ref.offset or made.role != "temp":
@@ -227,8 +233,10 @@ class _Recorder(Recorder, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def when(self, flag: Tensor, then: Body, otherwise: Body) -> None:
         """Both branches."""
-        node = When(flag=self._ref(flag), then=self._recorded(then), otherwise=self._recorded(otherwise))
-        self._body.append(node)
+        taken = f"taken{sum(made.role == 'counter' for made in self.buffers.values())}"
+        self.buffers[taken] = Buffer(shape=(2,), format="i64", role="counter")
+        one, other = self._recorded(then), self._recorded(otherwise)
+        self._body.append(When(flag=self._ref(flag), taken=taken, then=one, otherwise=other))
 
     def repeat(self, times: int, body: Body) -> None:
         """The body once."""
@@ -257,21 +265,22 @@ class _Recorder(Recorder, TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tensor
 
     def _ref(self, tensor: Tensor) -> Ref:
-        name = self._names.get(tensor.untyped_storage()._cdata)
-        if name is None:
+        found = self._names.get(tensor.untyped_storage()._cdata)
+        if found is None:
             raise self._refusal("a tensor comes from outside of the net: keep it in the rule's state")
         if not tensor.is_contiguous():
             raise self._refusal(
-                f"a view of {name} is not row-major: use a kernel of hwtrain/kernels/layout.py"
+                f"a view of {found.buffer} is not row-major: use a kernel of hwtrain/kernels/layout.py"
             )
-        return Ref(buffer=name, shape=tuple(tensor.shape), offset=int(tensor.storage_offset()))
+        part = {"shape": tuple(tensor.shape), "offset": int(tensor.storage_offset())}
+        return found.model_copy(update=part)
 
     def _number(self, value: Any) -> Number:
         match value:
             case Rate():
                 return Scalar(scalar="lr", factor=value.factor)
             case StepNumber():
-                return Scalar(scalar="step")
+                return Scalar(scalar="step", back=value.back)
             case bool() | np.generic():
                 return int(value)
             case int() | float() | str():
@@ -297,7 +306,8 @@ def _renamed(nodes: tuple[Node, ...], old: str, new: str) -> tuple[Node, ...]:
                 return found.model_copy(update={"body": _renamed(found.body, old, new)})
             case When():
                 then, otherwise = _renamed(found.then, old, new), _renamed(found.otherwise, old, new)
-                return When(flag=ref(found.flag), then=then, otherwise=otherwise)
+                parts = {"flag": ref(found.flag), "then": then, "otherwise": otherwise}
+                return found.model_copy(update=parts)
             case Sections():
                 inner = tuple(_renamed(body, old, new) for body in found.bodies)
                 return Sections(bodies=inner, join=_renamed(found.join, old, new))

@@ -30,7 +30,7 @@ class Backprop(Rule):
         """Path of the first layer that learns."""
         return net.trained()[0]
 
-    def work(self, net: Net) -> BackpropBound:
+    def work(self, net: Net) -> Bound:
         """Backpropagation from the loss to the first layer that learns."""
         return BackpropBound(net, self.first(net))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Real
+from jaxtyping import Int, Real
 from torch import Tensor
 
 from hwtrain.arith.fixed import Numbers
@@ -23,7 +23,7 @@ from hwtrain.kernels import bias
 from hwtrain.ledger import Ledger
 from hwtrain.registry import lookup
 
-PORTS = ("read", "read_t", "write", "perturb", "load", "peek", "model", "taps", "clamp")
+PORTS = ("read", "read_t", "write", "propose", "perturb", "load", "peek", "model", "taps", "clamp")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ class Array(ABC):
     """The card of the synapses that the array is made of, where it is."""
     numbers: Numbers | None = None
     """The number formats of its signals; None where they are floating-point numbers."""
+    linear: ClassVar[bool] = False
+    """Whether a write adds to what is read the product of its own direction, but for rounding."""
+    turn: Tensor | None = None
+    """Which of two copies of the weights is current, where ``shadow`` has made a second one."""
     frac: int = 0
     """How many bits after the point what is read has more than a signal."""
 
@@ -124,6 +128,18 @@ class Array(ABC):
             )
         self.trial.ledger.add(self.geometry.path, "write", writes=1)
         self._write(direction)
+
+    def shadow(self, turn: Int[Tensor, "1"]) -> None:
+        """Keep two copies of the weights from now on; the caller flips ``turn`` to change their places."""
+        self._need("propose")
+        self.turn = turn
+        self._shadow()
+
+    def propose(self, direction: Direction) -> None:
+        """Make the other copy what ``write`` would make of the current one, which stays as it is."""
+        assert self.turn is not None
+        self.trial.ledger.add(self.geometry.path, "propose", writes=1)
+        self._propose(direction)
 
     def perturb(self, seed: int, eps: float) -> None:
         """Read ``W + eps z(seed)`` from now on, z standard normal; ``eps = 0`` undoes it exactly."""
@@ -193,6 +209,12 @@ class Array(ABC):
         raise NotImplementedError
 
     def _write(self, direction: Direction) -> None:
+        raise NotImplementedError
+
+    def _shadow(self) -> None:
+        raise NotImplementedError
+
+    def _propose(self, direction: Direction) -> None:
         raise NotImplementedError
 
     def _perturb(self, seed: int, eps: float) -> None:

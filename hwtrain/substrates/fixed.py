@@ -16,15 +16,16 @@ from hwtrain.arith.threefry import Purpose
 from hwtrain.cards import FixedCard
 from hwtrain.direction import Direction, Outer
 from hwtrain.kernels import dense, fixed
-from hwtrain.kernels.base import StepNumber
+from hwtrain.kernels.base import StepNumber, current
 from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
 
 
 class FixedArray(Array):
     """Weights as codes; products add up exactly, ``end`` rounds them to a signal."""
 
-    ports = frozenset({"read", "read_t", "write", "load", "peek"})
+    ports = frozenset({"read", "read_t", "write", "propose", "load", "peek"})
     takes = (Outer,)
+    linear = True
     numbers: Numbers
 
     def __init__(self, geometry: Geometry, trial: Trial, numbers: Numbers) -> None:
@@ -32,7 +33,7 @@ class FixedArray(Array):
         self.numbers = numbers
         self.frac = numbers.weight_frac
         dtype = fixed.DTYPES[numbers.weight_bits]
-        self._weights = torch.zeros(geometry.shape, dtype=dtype, device=trial.torch_device)
+        self._held = torch.zeros(geometry.shape, dtype=dtype, device=trial.torch_device)
         self._stream = trial.streams.stream(Purpose.UPDATE, geometry.number)
 
     def end(self, acc: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
@@ -43,9 +44,13 @@ class FixedArray(Array):
         """The weights that the codes stand for."""
         return self._weights.to(self.trial.dtype) * 2.0**-self.numbers.weight_frac
 
+    @property
+    def _weights(self) -> Tensor:
+        return self._held if self.turn is None else current(self._held, self.turn)
+
     def live(self) -> dict[str, Tensor]:
-        """The codes."""
-        return {"weights": self._weights}
+        """The codes; both copies, where there are two."""
+        return {"weights": self._held}
 
     def state(self) -> dict[str, Tensor]:
         """The codes."""
@@ -64,17 +69,25 @@ class FixedArray(Array):
 
     def _write(self, direction: Direction) -> None:
         assert isinstance(direction, Outer)
-        numbers = self.numbers
-        fixed.add_outer(
-            self._weights,
-            direction.x,
-            direction.d,
-            direction.scale,
-            numbers.signal_frac + numbers.error_frac - numbers.weight_frac,
-            numbers.update_rounding,
-            *self._stream.key,
-            StepNumber(self.trial.ledger.clock.step),
-        )
+        step = StepNumber(self.trial.ledger.clock.step)
+        pairs = direction.x, direction.d, direction.scale
+        fixed.add_outer(self._weights, *pairs, *self._rounding, *self._stream.key, step)
+
+    def _shadow(self) -> None:
+        self._held = torch.stack([self._held, self._held])
+
+    def _propose(self, direction: Direction) -> None:
+        assert self.turn is not None
+        assert isinstance(direction, Outer)
+        other = current(self._held, self.turn, other=True)
+        step = StepNumber(self.trial.ledger.clock.step)
+        pairs = direction.x, direction.d, direction.scale
+        fixed.propose_outer(other, self._weights, *pairs, *self._rounding, *self._stream.key, step)
+
+    @property
+    def _rounding(self) -> tuple[int, str]:
+        """How many bits products have below a weight's last one, and how these are rounded away."""
+        return self.numbers.update_shift, self.numbers.update_rounding
 
     def _load(self, weights: Real[Tensor, "groups out in_"]) -> None:
         numbers = self.numbers

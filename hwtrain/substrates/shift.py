@@ -16,6 +16,7 @@ from hwtrain.arith.fixed import Numbers
 from hwtrain.cards import ShiftCard
 from hwtrain.direction import Direction
 from hwtrain.kernels import pot
+from hwtrain.kernels.base import current
 from hwtrain.substrates.base import Geometry, Options, Substrate, Trial
 from hwtrain.substrates.fixed import Fixed, FixedArray
 
@@ -23,22 +24,28 @@ from hwtrain.substrates.fixed import Fixed, FixedArray
 class ShiftArray(FixedArray):
     """Masters and their powers of two, the highest of which covers three standard deviations."""
 
+    linear = False
+
     def __init__(self, geometry: Geometry, trial: Trial, numbers: Numbers, bits: int) -> None:
         super().__init__(geometry, trial, numbers)
         self._most = 2 ** (bits - 1) - 2  # a sign, a zero and this many doublings in 2^bits - 1 codes
         highest = min(math.ceil(math.log2(3 * geometry.std)), numbers.weight_bits - 2 - numbers.weight_frac)
         self._low = numbers.weight_frac + highest - self._most
         self.frac = self._most - highest
-        self._codes = torch.zeros(geometry.shape, dtype=torch.int8, device=trial.torch_device)
+        self._held_codes = torch.zeros(geometry.shape, dtype=torch.int8, device=trial.torch_device)
 
     def peek(self) -> Real[Tensor, "groups out in_"]:
         """The powers of two: what is read."""
         codes = self._codes.to(self.trial.dtype)
         return codes.sign() * (codes.abs() - 1).exp2() * (codes != 0) * 2.0**-self.frac
 
+    @property
+    def _codes(self) -> Tensor:
+        return self._held_codes if self.turn is None else current(self._held_codes, self.turn)
+
     def live(self) -> dict[str, Tensor]:
-        """Masters and codes."""
-        return {"weights": self._weights, "codes": self._codes}
+        """Masters and codes; both copies, where there are two."""
+        return {"weights": self._held, "codes": self._held_codes}
 
     def _read(self, x: Int[Tensor, "batch groups in_"]) -> Int[Tensor, "batch groups out"]:
         return pot.read(self._codes, x)
@@ -53,6 +60,16 @@ class ShiftArray(FixedArray):
     def _load(self, weights: Real[Tensor, "groups out in_"]) -> None:
         super()._load(weights)
         self._encode()
+
+    def _shadow(self) -> None:
+        super()._shadow()
+        self._held_codes = torch.stack([self._held_codes, self._held_codes])
+
+    def _propose(self, direction: Direction) -> None:
+        assert self.turn is not None
+        super()._propose(direction)
+        codes, masters = (current(held, self.turn, other=True) for held in (self._held_codes, self._held))
+        pot.encode(codes, masters, self._low, self._most)
 
     def _encode(self) -> None:
         pot.encode(self._codes, self._weights, self._low, self._most)

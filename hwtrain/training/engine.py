@@ -58,6 +58,12 @@ class TorchEngine:
         total = float(torch.cat(losses).double().sum())
         return Metrics(x.shape[0], total * self.bound.net.loss.unit)
 
+    def flush(self, step: int, lr: float) -> float:
+        """Learn what the rule has put off, ``step`` being the next one's number; the loss that it owed."""
+        self.ledger.clock.phase, self.ledger.clock.step, self.ledger.clock.sample = "train", step, 0
+        owed = self.bound.flush(Rate(lr))
+        return 0.0 if owed is None else float(owed.double().sum()) * self.bound.net.loss.unit
+
     def evaluate(self, x: Real[Tensor, "n *features"], labels: Int[Tensor, "n"], step: int) -> Metrics:
         """Loss and hits on samples that are not trained on."""
         clock = self.ledger.clock
@@ -102,6 +108,15 @@ class ProgramEngine:
                 loss += float(memory["loss"].sum(dtype=np.float64)) * self.bound.net.loss.unit
         return Metrics(x.shape[0], loss)
 
+    def flush(self, step: int, lr: float) -> float:
+        """As TorchEngine's."""
+        if "flush" not in self._for(self.batch).program.entries:
+            return 0.0
+        self.ledger.clock.phase = "train"
+        memory = self._run("flush", None, None, self.batch, lr, step)
+        owed = memory["owed"].sum(dtype=np.float64) if "owed" in memory else 0.0
+        return float(owed) * self.bound.net.loss.unit
+
     def evaluate(self, x: Real[Tensor, "n *features"], labels: Int[Tensor, "n"], step: int) -> Metrics:
         """As TorchEngine's."""
         clock = self.ledger.clock
@@ -114,22 +129,24 @@ class ProgramEngine:
         return Metrics(x.shape[0], loss, int((z.argmax(1) == labels).sum()))
 
     def _run(
-        self, entry: Entry, x: Tensor, labels: Tensor, batch: int, lr: float, step: int
+        self, entry: Entry, x: Tensor | None, labels: Tensor | None, batch: int, lr: float, step: int
     ) -> dict[str, np.ndarray]:
         runner = self._for(batch)
-        n = len(labels) // batch
-        given = {"x": x.contiguous().numpy(), "labels": labels.int().numpy()}
+        n, given = 1, {}
+        if x is not None and labels is not None:  # but a flush has no samples
+            n = len(labels) // batch
+            given = {"x": x.contiguous().numpy(), "labels": labels.int().numpy()}
         for path, array in self.bound.net.arrays():
             given |= {f"{path}/{name}": value.numpy() for name, value in array.live().items()}
         for path, found in self.bound.net.layers():
             given |= {f"{path}/{name}": value.numpy() for name, value in found.running.items()}
-        given |= {f"rule/{name}": value.numpy() for name, value in self.bound.state().items()}
+        given |= {f"rule/{name}": value.numpy() for name, value in self.bound.live().items()}
         memory = runner.memory(n, {key: given[key] for key in given if key in runner.program.buffers})
         runner.run(entry, n, memory, lr, step)
-        for (layer, port), counts in cost(runner.program, entry).items():
-            self.ledger.add(layer, port, **{name: n * count for name, count in counts.items()})
+        for (layer, port), counts in cost(runner.program, entry, n, memory).items():
+            self.ledger.add(layer, port, **counts)
         for path, array in self.bound.net.arrays():
-            if entry == "step":
+            if entry != "predict":
                 self.ledger.add(path, "write", **array.spent())
         if entry == "step" and step == 0:
             self.ledger.peak("net", "tape", bytes_held=runner.program.listing.tape_bytes)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hwtrain.arith.threefry import Purpose, Streams
 from hwtrain.cards import card, card_id
-from hwtrain.config import SOFTWARE, TrainConfig, device_map, device_of
+from hwtrain.config import SOFTWARE, TrainConfig, device_map, device_of, rule_options
 from hwtrain.data import Split
 from hwtrain.direction import Clip, Momentum, Sum, Transform
 from hwtrain.errors import ConfigError, HwtrainError
@@ -125,7 +125,12 @@ def place(spec: Spec, config: TrainConfig, net: Net) -> tuple[Bound, Ledger]:
         return chain
 
     placed.place(trial, substrate, substrate_of(card(SOFTWARE), options), transforms)
-    bound = lookup("rules", spec.rule)().bind(placed)
+    asked = rule_options(config.rule_options) if spec.role == "device" else {}
+    bound: Bound = lookup("rules", spec.rule)(**asked).bind(placed)
+    if bound.batch not in (None, config.batch):
+        raise ConfigError(
+            f"batch = {config.batch}: as it is set, rule {spec.rule} takes {bound.batch} a step: leave it out"
+        )
     return bound, ledger
 
 
@@ -191,6 +196,7 @@ class Runner:
 
     def _finish_epoch(self) -> None:
         position = self.position
+        position.loss += self.engine.flush(position.step, self.spec.lr * self.config.lr_decay**position.epoch)
         found = self.engine.evaluate(*self.eval, position.step)
         position.epoch += 1
         row = {

@@ -27,6 +27,8 @@ from hwtrain.layers.sigmoid import Sigmoid
 from hwtrain.net import Net
 from hwtrain.program.ir import Listing, Program
 from hwtrain.program.lower import lower
+from hwtrain.rules.base import Rule
+from hwtrain.rules.speculative import Speculative
 from hwtrain.shipped import shipped
 from tests.programs import O1, bound_on, differences, fixed_card, loss_of, samples, small_program, trained
 from tests.toy_rules import SettlingBound, SpeculatingBound, Toy
@@ -47,7 +49,7 @@ def whole_net() -> Net:
     return Net({"fc1": Dense(12, 15), "bend": Relu(), "fc2": Dense(15, 4)}, loss_of("squared-error"))
 
 
-SUBJECTS: dict[str, tuple[Net | str, str | Card, Toy | None, float, float]] = {
+SUBJECTS: dict[str, tuple[Net | str, str | Card, Rule | None, float, float]] = {
     "cnn32": ("cnn", "float32", None, 1, 0.25),
     "cnn16": ("cnn", "fixed16", None, 1, 0.25),
     "cnn8": ("cnn", "fixed8", None, 3, 0.25),
@@ -58,6 +60,8 @@ SUBJECTS: dict[str, tuple[Net | str, str | Card, Toy | None, float, float]] = {
     "floor": (whole_net(), fixed_card((16, 8, 10), (8, 6), "floor", "half-even"), None, 4, 0.25),
     "settling": (toy_net(), "fixed16", Toy(SettlingBound), 1, 0.25),
     "speculating": (toy_net(), "float32", Toy(SpeculatingBound), 1, 0.25),
+    "shadow": (whole_net(), "fixed16", Speculative(shadow=True, threshold=3.0), 1, 0.25),
+    "lookahead": (whole_net(), "fixed16", Speculative(mode="lookahead"), 1, 0.25),
 }
 
 
@@ -70,7 +74,7 @@ def subject(name: str) -> tuple[Program, Memory, Memory]:
         bound, program = small_program(net, device)
     else:
         bound = bound_on(net, device, rule)
-        program = lower(bound, (12,), 2)
+        program = lower(bound, (12,), bound.batch or 2)
     given = samples(bound, program, STEPS, scale=scale)
     return program, given, trained(InterpretRunner(program), given, STEPS, lr=lr)
 
@@ -114,15 +118,15 @@ KERNELS = [
     ("fixed", "hwt_shift_right", "-1 - ((-1 - value) >> shift)", "-(-value >> shift)", "floor"),
     ("fixed", "hwt_saturate", "? -high - 1 : value", "? -high : value", "cnn8"),
     ("fixed", "hwt_requantize(", "1 << shift) - 1));", "1 << (shift - 1)) - 1));", "cnn16"),
-    ("fixed", "hwt_dense_read_t", "* error[o]", "* error[out - 1 - o]", "cnn16"),
+    ("fixed", "hwt_dense_read_t", "d[sample * out + o]", "d[sample * out + out - 1 - o]", "cnn16"),
     ("fixed", "hwt_dense_read(", "i < in_;", "i < in_ - 1;", "cnn16"),
     (
-        *("fixed", "hwt_fixed_add_outer", "hwt_saturate(w[element] + change, HWT_WEIGHT_BITS)"),
+        *("fixed", "hwt_fixed_propose_outer", "hwt_saturate(w[element] + change, HWT_WEIGHT_BITS)"),
         *("(w[element] + change)", "floor"),
     ),
-    ("fixed", "hwt_fixed_add_outer", "key1, step, 0)", "key1, 0, step)", "cnn16"),
-    ("fixed", "hwt_fixed_add_outer", "(uint32_t)element, 0)", "(uint32_t)i, 0)", "cnn16"),
-    ("fixed", "hwt_fixed_add_outer", "? shift + rate :", "? shift - rate :", "cnn16"),
+    ("fixed", "hwt_fixed_propose_outer", "key1, step, 0)", "key1, 0, step)", "cnn16"),
+    ("fixed", "hwt_fixed_propose_outer", "(uint32_t)element, 0)", "(uint32_t)i, 0)", "cnn16"),
+    ("fixed", "hwt_fixed_propose_outer", "? shift + rate :", "? shift - rate :", "cnn16"),
     ("fixed", "hwt_bias_add", "HWT_HALF_UP", "HWT_FLOOR", "shift"),
     ("fixed", "hwt_pot_encode", "else if (leading > 0)", "else if (leading > 99)", "shift"),
     ("fixed", "hwt_pot_encode", "power == -1", "power == -2", "shift"),
@@ -139,6 +143,13 @@ KERNELS = [
     ("threefry", "hwt_threefry(", "5u", "4u", "cnn16"),
     ("vector", "#define HWT_SUM(sum) ((", "hwt_saturate(sum, HWT_SIGNAL_BITS)", "(sum)", "cnn8"),
     ("vector", "hwt_vector_subtract", "a[i] - b[i]", "b[i] - a[i]", "settling"),
+    ("slots", "hwt_slots_near", "total < limit", "total > limit", "shadow"),
+    ("slots", "hwt_slots_put", "rows[b * n + i]", "rows[b * n]", "shadow"),
+    ("slots", "hwt_slots_take", "labels[b] * n + i", "labels[b] * n", "shadow"),
+    ("slots", "hwt_slots_tally", "best == labels[b]", "best != labels[b]", "shadow"),
+    ("slots", "hwt_slots_flip", "^= 1", "|= 1", "shadow"),
+    ("fixed", "hwt_fixed_correct", "d[o] * overlap :", "overlap :", "lookahead"),
+    ("vector", "hwt_vector_gate(", "!= 0", "== 0", "lookahead"),
     ("vector", "hwt_vector_within", "total < limit", "total > limit", "speculating"),
     ("vector", "hwt_vector_within", "gap < 0 ? -gap : gap", "gap", "speculating"),
     ("vector", "hwt_relu_input_gradient", "y[i] > 0", "y[i] >= 0", "cnn16"),

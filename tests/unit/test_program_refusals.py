@@ -263,7 +263,7 @@ def zero_turns(listing: Listing) -> None:
 
 def float_flag(listing: Listing) -> None:
     flag = {"buffer": "x", "shape": [1], "offset": 0}
-    step_of(listing).append({"kind": "when", "flag": flag, "then": [], "otherwise": []})
+    step_of(listing).append({"kind": "when", "flag": flag, "taken": "x", "then": [], "otherwise": []})
 
 
 def clash(listing: Listing) -> None:
@@ -378,7 +378,7 @@ class PlacesBound(Bound):
         vector.copy(self.places, tapes["pool"][0])
         return self.net.loss.fw(z, labels)[0]
 
-    def state(self) -> dict[str, Tensor]:
+    def live(self) -> dict[str, Tensor]:
         """The places."""
         return {"places": self.places}
 

@@ -6,35 +6,31 @@ with the interpreter bit for bit.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwtrain.errors import NativeError, ProgramError, RunError
+from hwtrain.export.folder import (
+    MEANING,
+    ROLES,
+    formats,
+    include,
+    refuse_host,
+    render,
+    run_test,
+    vectors,
+    whole_folder,
+)
 from hwtrain.export.host_c import TYPES, host_c, identifiers
 from hwtrain.export.printers.base import Printer
-from hwtrain.export.run import InterpretRunner, Memory
-from hwtrain.files import cannot, write_file
+from hwtrain.export.run import Memory
+from hwtrain.files import write_file
 from hwtrain.kernels.fixed import halvings
-from hwtrain.native import compiler
-from hwtrain.program.ir import Program, walk
-from hwtrain.shipped import shipped
+from hwtrain.program.ir import Program
 
-_MEANING = {"step": "learns from one window of samples", "predict": "the outputs, without learning"}
-_ROLES = {
-    "input": "samples",
-    "label": "their classes",
-    "weight": "weights: the caller's, changed by learning",
-    "state": "what the rule keeps from step to step",
-    "const": "a table",
-    "output": "result",
-}
+FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off")
 
 
 class C(Printer):
@@ -58,68 +54,49 @@ def export_c(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         NativeError: no compiler, or it refuses the code.
         RunError: the folder holds files, or cannot be written.
     """
-    for nodes in program.entries.values():
-        for call in walk(nodes):
-            if call.meaning.host:
-                raise ProgramError(
-                    f"layer {call.where}: {call.kernel} is for the host alone: export a run on a device "
-                    "of kind ideal, fixed or shift"
-                )
-    for name, values in program.contents.items():
-        if not np.isfinite(values).all():
-            raise ProgramError(f"{name}: holds numbers that are not finite: train with a smaller --lr")
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder}: already holds files: choose another --out DIR")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            made = Path(scratch) / "export"
-            made.mkdir()
-            compared = _write(program, samples, lr, made)
-            _run(made)
-            if folder.exists():
-                folder.rmdir()
-            made.replace(folder)
-    except subprocess.TimeoutExpired as problem:
-        raise NativeError(f"{problem.cmd[0]} is not done after 300 s: try fewer --steps") from None
-    except OSError as problem:
-        raise cannot(folder, "write the export", problem) from None
-    return compared
+    refuse_host(program)
+
+    def write(made: Path) -> int:
+        compared = _write(program, samples, lr, made)
+        run_test(made, ["test.c", "hwt_net.c"], FLAGS)
+        return compared
+
+    return whole_folder(folder, write)
 
 
 def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
     printed = host_c(program, many=False)
     names = identifiers(iter(program.buffers))
     steps = len(samples["x"])
-    before, after = _vectors(program, samples, lr)
+    before, after = vectors(program, samples, lr)
     integer = program.listing.numbers is not None
     rows, judged = [], []
-    vectors = [
+    lists = [
         f"/* First and last values of {steps} steps, and the samples between. */",
         "#include <stdint.h>\n",
     ]
     for name in printed.order:
         buffer = program.buffers[name]
         given = buffer.role in ("input", "label", "const")
-        size = buffer.size * (steps if buffer.windowed else 1)
+        size = buffer.size * (steps if buffer.windowed else buffer.copies)
         row: dict[str, Any] = {"name": names[name], "type": TYPES[buffer.format], "size": size}
-        row |= {"shape": "x".join(map(str, buffer.shape)), "role": _ROLES[buffer.role], "given": given}
+        row |= {"shape": "x".join(map(str, buffer.whole)), "role": ROLES[buffer.role], "given": given}
         row["first"] = not given and name in program.contents
         row["moving"] = names[name] + (f" + step * {buffer.size}" if buffer.windowed else "")
         rows.append(row)
         if given:
-            vectors.append(_array("", row, before[name]))
+            lists.append(_array("", row, before[name]))
         elif row["first"]:
-            vectors.append(_array("first_", row, before[name]))
+            lists.append(_array("first_", row, before[name]))
         if not given:
-            vectors.append(_array("last_", row, after[name]))
+            lists.append(_array("last_", row, after[name]))
             judged.append(row)
     compared = sum(int(row["size"]) for row in judged)
     given_names = {
         "name": program.listing.name,
         "steps": steps,
         "entries": list(program.entries),
-        "meaning": _MEANING,
+        "meaning": MEANING,
         "rows": rows,
         "arguments": rows,
         "kept": [row for row in rows if not row["given"]],
@@ -128,7 +105,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         "lr": halvings(lr) if integer else float(lr).hex(),
         "lr_type": "int32_t" if integer else "double",
         "lr_meaning": "the learning rate as a shift: 2^-lr" if integer else "the learning rate",
-        "formats": _formats(program),
+        "formats": formats(program),
         "compared": compared,
     }
     write_file(
@@ -136,45 +113,10 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         printed.source.replace('#include "hwt.h"', '#include "hwt.h"\n#include "hwt_net.h"'),
     )
     write_file(folder / "hwt_net.h", _header(printed.source))
-    write_file(folder / "vectors.h", "\n".join(vectors) + "\n")
-    loader = jinja2.FileSystemLoader(shipped("fpga") / "templates" / "c")
-    room = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    for template in room.list_templates():
-        write_file(folder / template.removesuffix(".j2"), room.get_template(template).render(given_names))
-    (folder / "include").mkdir()
-    for header in sorted((shipped("fpga") / "include").glob("*.h")):
-        shutil.copyfile(header, folder / "include" / header.name)
+    write_file(folder / "vectors.h", "\n".join(lists) + "\n")
+    render("c", folder, given_names)
+    include(folder)
     return compared
-
-
-def _vectors(program: Program, samples: Memory, lr: float) -> tuple[Memory, Memory]:
-    """All buffers before and after, by the interpreter: each step is followed by a prediction."""
-    runner = InterpretRunner(program)
-    memory = runner.memory(len(samples["x"]), samples)
-    before = {name: values.copy() for name, values in memory.items()}
-    windowed = {name for name, buffer in program.buffers.items() if buffer.windowed}
-    for step in range(len(samples["x"])):
-        part = {
-            name: values[step : step + 1] if name in windowed else values for name, values in memory.items()
-        }
-        runner.run("step", 1, part, lr, step)
-        runner.run("predict", 1, part, lr, step)
-    return before, memory
-
-
-def _run(folder: Path) -> None:
-    """What ``make test`` does, without make."""
-    flags = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off", "-Iinclude")
-    test = folder / "run_test"
-    command = [compiler(), *flags, "test.c", "hwt_net.c", "-o", test.name]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
-    if built.returncode:
-        said = next((line for line in built.stderr.splitlines() if "error" in line), built.stderr[:200])
-        raise NativeError(f"{command[0]} refuses the export: {said}: try another compiler with CC=...")
-    ran = subprocess.run([test], capture_output=True, text=True, check=False, timeout=300)
-    test.unlink()
-    if ran.returncode:
-        raise ProgramError(f"the exported C differs from the interpreter: {ran.stdout.splitlines()[0]}")
 
 
 def _header(source: str) -> str:
@@ -202,14 +144,4 @@ def _array(prefix: str, row: dict[str, Any], values: NDArray[Any]) -> str:
     lines = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]
     return (
         f"static const {row['type']} {prefix}{row['name']}[{row['size']}] = {{\n" + ",\n".join(lines) + "\n};"
-    )
-
-
-def _formats(program: Program) -> str:
-    numbers = program.listing.numbers
-    if numbers is None:
-        return "All numbers are float32."
-    return (
-        f"A code c stands for c / 2^frac: samples and outputs have frac {numbers.signal_frac}, weights "
-        f"{numbers.weight_frac}, the loss {numbers.signal_frac}."
     )
