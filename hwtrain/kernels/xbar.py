@@ -16,7 +16,7 @@ COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms", "
 """What ``counts`` holds, in the order of the enum in C."""
 KNOWN = {
     "law": ("linear", "affine"),
-    "update": ("sign-pulse", "stochastic-pulse"),
+    "update": ("sign-pulse", "stochastic-pulse", "rounded-pulse"),
     "cell": (
         "single",
         "bidirectional-pair",

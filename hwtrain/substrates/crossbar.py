@@ -49,6 +49,11 @@ class CrossbarArray(Array):
         self.options = options
         self.w_max = options.weight_range * geometry.std
         cell: type[Cell] = lookup("cells", options.cell or card.cell.kind)
+        if cell.from_zero and card.range.on_off is None:
+            raise IncompatibleRule(
+                f"layer {geometry.path}: the cell {options.cell or card.cell.kind} needs the on/off ratio, "
+                "which this card does not know: choose --cell single"
+            )
         update: type[Update] = lookup("updates", options.update)
         self.update = update()
         self.cells = Conductances(
@@ -58,6 +63,7 @@ class CrossbarArray(Array):
             geometry.number,
             trial.dtype,
             trial.torch_device,
+            from_zero=cell.from_zero,
         )
         self.cell = cell(self.cells, options.refresh or card.cell.refresh, options.refresh_every)  # type: ignore[arg-type]
         self.step = self.cell.step(self.update.unit) * self.w_max
@@ -254,7 +260,7 @@ class CrossbarArray(Array):
 
     def _noise(self, drive: Tensor, *, transposed: bool) -> Tensor:
         span = self._card.range
-        offset = span.g_min_S / (span.g_max_S - span.g_min_S)
+        offset = (1 - self.cell.from_zero) * span.g_min_S / (span.g_max_S - span.g_min_S)
         squares = ((self.cells.g + offset) ** 2).view(self.cell.branches, *self.geometry.shape)
         power = (dense.read_t if transposed else dense.read)(squares.sum(0), drive**2)
         deviation = self._card.read.noise_rel * self.cell.slope * power.sqrt()
@@ -301,7 +307,7 @@ class _ForC:
     """A crossbar's array as the kernels in C see it: conductances (branches, groups, in_, out), tables."""
 
     def __init__(self, array: CrossbarArray, cell: str) -> None:
-        self.array, self.cell = array, cell
+        self.array, self.cell = array, "single" if array.cell.from_zero else cell
         self.law = str(array._card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
         rows = (cells.low, cells.high, cells.up.step, cells.up.bend, cells.down.step, cells.down.bend)
@@ -385,7 +391,7 @@ class _ForC:
             refresh=array.cell.refresh,
             refresh_every=array.cell.refresh_every,
             varies=self.varies,
-            rel_range=card.variation.c2c_rel_range,
+            rel_range=card.variation.c2c_rel_range * array.cells.width,
             rel_step=card.variation.c2c_rel_step,
             update0=update[0],
             update1=update[1],

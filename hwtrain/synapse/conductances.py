@@ -1,7 +1,8 @@
 """The conductances of one array: drawn with their variation, moved by pulses, kept in bounds.
 
 Conductance is held as a share of the card's range, 0 at g_min and 1 at g_max; a cell with other
-ends than the typical one has ends other than 0 and 1. Siemens appear only at the boundary.
+ends than the typical one has ends other than 0 and 1. Cells that need it count from 0 S instead, so that
+g_min is at g_min / g_max. Siemens appear only at the boundary.
 """
 
 from __future__ import annotations
@@ -66,8 +67,12 @@ class Conductances:
         layer: int,
         dtype: torch.dtype,
         device: torch.device,
+        *,
+        from_zero: bool = False,
     ) -> None:
         self.card = card
+        self.floor = 1 / card.range.on_off if from_zero and card.range.on_off else 0.0
+        self.width = 1 - self.floor
         self.law: Law = card.law()
         self.shape = shape
         self._size = int(torch.Size(shape).numel())
@@ -172,21 +177,22 @@ class Conductances:
         return elements
 
     def middle_step(self, direction: Way) -> float:
-        """The step of a typical device at mid-range, as a share of the range."""
-        return float(self.law.middle_step(self._nominal[direction]))
+        """The step of a typical device at mid-range, in the unit of g."""
+        return self.width * float(self.law.middle_step(self._nominal[direction]))
 
     def mean_step(self, direction: Way) -> float:
-        """The mean step of a typical device from end to end, as a share of the range.
+        """The mean step of a typical device from end to end, in the unit of g.
 
         A law without levels, which need not arrive, takes the step at mid-range instead.
         """
         levels = self.card.response.get(f"levels_{direction}")
-        return 1 / levels if levels else self.middle_step(direction)
+        return self.width / levels if levels else self.middle_step(direction)
 
     def siemens(self) -> Float[Tensor, "cells"]:
         """Conductances in siemens."""
         span = self.card.range
-        return span.g_min_S + self.g.double() * (span.g_max_S - span.g_min_S)
+        share = (self.g.double() - self.floor) / self.width
+        return span.g_min_S + share * (span.g_max_S - span.g_min_S)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must keep; the rest is drawn again from the seed."""
@@ -199,10 +205,10 @@ class Conductances:
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         span = self.card.range
-        low = span.g_min_dtod * self._normal(2, span.g_min_dtod)
-        high = 1 + span.g_max_dtod * self._normal(3, span.g_max_dtod)
+        low = self.floor + self.width * span.g_min_dtod * self._normal(2, span.g_min_dtod)
+        high = 1 + self.width * span.g_max_dtod * self._normal(3, span.g_max_dtod)
         # A cell whose ends cross could not move at all; it keeps a tenth of the range instead.
-        return low, torch.maximum(high, low + 0.1)
+        return low, torch.maximum(high, low + 0.1 * self.width)
 
     def _branches(self) -> tuple[Branch, Branch]:
         up, down = self._nominal["up"], self._nominal["down"]
@@ -217,8 +223,8 @@ class Conductances:
             size = (1 + spread.step_dtod * size).clamp(min=0.01)
         bias = spread.bias_dtod * self._normal(1, spread.bias_dtod)
         return (
-            Branch(up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
-            Branch(down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend),
+            Branch(self.width * up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
+            Branch(self.width * down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend),
         )
 
     def _faults(self, streams: Streams, layer: int) -> tuple[Tensor | None, Tensor]:
@@ -250,7 +256,7 @@ class Conductances:
         spread = self.card.variation
         variance: Tensor | float = 0.0
         if spread.c2c_rel_range > 0:
-            variance = variance + count * (spread.c2c_rel_range / width) ** 2
+            variance = variance + count * (spread.c2c_rel_range * self.width / width) ** 2
         if spread.c2c_rel_step > 0:
             variance = variance + self.law.step_variance(
                 travel, count, branch, spread.c2c_rel_step, spread.c2c_kind

@@ -27,7 +27,7 @@ from hwtrain.training.engine import engine_of
 from tests.helpers import synapse_card
 
 STEPS = 40
-ALL = list(itertools.product(KNOWN["update"], KNOWN["cell"]))
+ALL = list(itertools.product(KNOWN["update"], (*KNOWN["cell"], "half-reference")))
 ROUGH = {
     "variation": {"c2c_rel_range": 0.02, "step_dtod": 0.3, "bias_dtod": 0.2, "c2c_rel_step": 0.3},
     "range": {"g_min_dtod": 0.05, "g_max_dtod": 0.1},

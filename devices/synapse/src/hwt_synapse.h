@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE };                           /* updates */
+enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE, HWT_ROUNDED_PULSE };        /* updates */
 enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
        HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
 enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
@@ -391,6 +391,13 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
                     to[k] = (hits ^ minus) - minus;
                     most |= hits;
                 }
+        } else if (pair->update == HWT_ROUNDED_PULSE && pair->x[i] != 0.0f) {
+            for (int32_t k = 0; k < left; k++) {
+                const float wanted = pair->d[o + k] * pair->chance * pair->x[i];
+                const int32_t count = (int32_t)(fabsf(wanted) + 0.5f);
+                n[c + k] = wanted > 0.0f ? count : -count;
+                most |= count;
+            }
         } else if (pair->x[i] != 0.0f) {
             const float *restrict d = pair->d + o;
             int32_t *restrict to = n + c;
@@ -430,6 +437,22 @@ static inline int32_t hwt_stochastic(hwt_pair *pair, int32_t in_, int32_t out, d
     hwt_trains(column, in_, pair->x, (float)(amplitude / balance), train, columns, live);
     hwt_trains(row, out, pair->d, (float)(amplitude * balance), train, rows, live);
     return train;
+}
+
+/* Slots of rounded pulses, row by row: a row takes as many as its longest trains up and down. */
+static inline int64_t hwt_rounded_slots(const hwt_pair *pair, int32_t in_, int32_t out)
+{
+    float most = 0.0f, least = 0.0f;
+    int64_t slots = 0;
+    for (int32_t i = 0; i < in_; i++) {
+        most = pair->x[i] > most ? pair->x[i] : most;
+        least = pair->x[i] < least ? pair->x[i] : least;
+    }
+    for (int32_t o = 0; o < out; o++) {
+        const float row = pair->d[o] * pair->chance;
+        slots += (int32_t)(fabsf(row * most) + 0.5f) + (int32_t)(fabsf(row * least) + 0.5f);
+    }
+    return slots;
 }
 
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
@@ -479,6 +502,8 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
         } else
             for (int32_t o = 0; o < HWT_THREADS * out; o++)
                 sent[o] = 0;
+        if (update == HWT_ROUNDED_PULSE)
+            tally[0].counts[HWT_SLOTS] += hwt_rounded_slots(&pair, in_, out);
         *updates += one_way;
         const int whole = refresh != HWT_THRESHOLD && refresh != HWT_NONE && *updates % refresh_every == 0;
         HWT_PARALLEL
