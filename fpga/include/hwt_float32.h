@@ -302,6 +302,22 @@ static inline void hwt_sigmoid_input_gradient(int32_t n, const float *d, const f
         z[i] = d[i] * y[i] * (1.0f - y[i]);
 }
 
+/* 1 where x > 0, else 0. x (n) -> y (n) */
+static inline void hwt_heaviside_forward(int32_t n, const float *x, float *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = x[i] > 0.0f ? 1.0f : 0.0f;
+}
+
+/* d s (1 - s) with s the logistic function of x. d, x (n) -> z (n) */
+static inline void hwt_heaviside_input_gradient(int32_t n, const float *d, const float *x, float *z)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const float s = 1.0f / (1.0f + hwt_exp(-x[i]));
+        z[i] = d[i] * s * (1.0f - s);
+    }
+}
+
 /* The mean of each window, added row by row.
  * x (batch, channels, height, width) -> y (batch, channels, rows, columns) */
 static inline void hwt_pool_average_forward(int32_t batch, int32_t channels, int32_t height,

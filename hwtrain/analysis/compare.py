@@ -123,8 +123,8 @@ def facts(name: str) -> Facts:
         _symmetry(law),
         math.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle) if given else None,
         d2d or None,
-        _energy(found, "up"),
-        _energy(found, "down"),
+        found.pulse_energy_J("up"),
+        found.pulse_energy_J("down"),
         found.provenance.kind,
         found.provenance.citation,
         found.provenance.verified,
@@ -189,7 +189,7 @@ def synapse(name: str) -> SynapseCard:
 def path(law: Law, way: Way, pulses: int) -> list[float]:
     """Travel of the typical device after 0 .. ``pulses`` pulses."""
     n = torch.arange(1, pulses + 1)
-    travel = law.advance(torch.zeros(pulses, dtype=torch.float64), n, _branch(law, way)).clamp(0, 1)
+    travel = law.advance(torch.zeros(pulses, dtype=torch.float64), n, branch_of(law, way)).clamp(0, 1)
     return [0.0, *travel.tolist()]
 
 
@@ -201,18 +201,19 @@ def _paired(these: list[float], those: list[float]) -> Estimate:
     return estimate([a - b for a, b in zip(these, those, strict=True)])
 
 
-def _branch(law: Law, way: Way) -> Branch:
+def branch_of(law: Law, way: Way) -> Branch:
+    """The typical device's branch, in float64."""
     step, bend = law.nominal(way)
     return Branch(torch.tensor(step, dtype=torch.float64), torch.tensor(bend, dtype=torch.float64))
 
 
 def _middle(law: Law, way: Way) -> float:
-    return float(law.middle_step(_branch(law, way)))
+    return float(law.middle_step(branch_of(law, way)))
 
 
 def _levels(law: Law, way: Way) -> int | None:
     """Fewest pulses over the range, by doubling and halving; None where no step is left at its end."""
-    start, branch = torch.zeros(1, dtype=torch.float64), _branch(law, way)
+    start, branch = torch.zeros(1, dtype=torch.float64), branch_of(law, way)
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     first, last = (law.advance(ends, torch.ones(2, dtype=torch.long), branch) - ends).tolist()
     if last < _LEFT * first:
@@ -258,8 +259,8 @@ def _symmetry(law: Law) -> float | None:
     """Where the difference of the steps changes sign; None where it never does, or vanishes everywhere."""
     g = torch.linspace(0, 1, _GRID, dtype=torch.float64)
     one = torch.ones(_GRID, dtype=torch.long)
-    up = law.advance(g, one, _branch(law, "up")) - g
-    down = law.advance(1 - g, one, _branch(law, "down")) - (1 - g)
+    up = law.advance(g, one, branch_of(law, "up")) - g
+    down = law.advance(1 - g, one, branch_of(law, "down")) - (1 - g)
     off = up - down
     off = off.masked_fill(off.abs() < 1e-12, 0.0)  # what rounding leaves of equal steps
     turns = torch.nonzero(off[:-1] * off[1:] < 0).flatten()
@@ -269,13 +270,3 @@ def _symmetry(law: Law) -> float | None:
     at = int(turns[0])
     share = float(off[at] / (off[at] - off[at + 1]))
     return 2 * float(g[at] + share * (g[at + 1] - g[at])) - 1
-
-
-def _energy(found: SynapseCard, way: Way) -> float | None:
-    pulse = found.pulse
-    if pulse.energy_J is not None:
-        return pulse.energy_J
-    volt, second = getattr(pulse, f"v_{way}_V"), getattr(pulse, f"t_{way}_s")
-    if volt is None or second is None or found.range.middle_S is None:
-        return None
-    return float(volt**2 * found.range.middle_S * second)

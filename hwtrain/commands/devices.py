@@ -40,6 +40,13 @@ def add(verbs: Any) -> None:
     )
     flag(one, "--title", help="name of the device (the file's name)")
 
+    one = verb(
+        devices, "export", _devices_export, "a card as what a peer reads, and what the peer cannot say"
+    )
+    one.add_argument("card", help="card id or file")
+    flag(one, "--to", required=True, metavar="PEER", help="aihwkit, neurosim or crosssim")
+    flag(one, "--out", type=Path, default=Path(), metavar="DIR", help="folder for the files (here)")
+
 
 def _devices_list(found: argparse.Namespace) -> int:
     from hwtrain.cards import cards
@@ -103,3 +110,18 @@ def _devices_fit(found: argparse.Namespace) -> int:
         raise ConfigError("--g-min and --g-max are for arbitrary units: add --unit 1, or leave them out")
     ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
     return fit_card(found.data, found.down, found.out, found.unit, found.v_read, ends, found.title)
+
+
+def _devices_export(found: argparse.Namespace) -> int:
+    from hwtrain.analysis.peers import export_card
+    from hwtrain.files import make_folder, write_file
+
+    made = export_card(found.card, found.to)
+    make_folder(found.out)
+    for name, text in made.files.items():
+        write_file(found.out / name, text)
+        print(found.out / name)
+    print(f"{found.to} does not do as the card says:")
+    for line in made.missing:
+        print(f"- {line}")
+    return 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -28,7 +28,13 @@ MakeArray = Callable[[str, int, int, int, float], Array]
 
 
 class Layer(ABC):
-    """A step of a net."""
+    """A step of a net.
+
+    Class attributes:
+        slope_of: the layer whose slope stands in for this one's, which has none to learn by.
+    """
+
+    slope_of: ClassVar[type[Layer] | None] = None
 
     @property
     def arrays(self) -> Mapping[str, Array]:

@@ -1,7 +1,8 @@
 """The conductances of one array: drawn with their variation, moved by pulses, kept in bounds.
 
 Conductance is held as a share of the card's range, 0 at g_min and 1 at g_max; a cell with other
-ends than the typical one has ends other than 0 and 1. Siemens appear only at the boundary.
+ends than the typical one has ends other than 0 and 1. Cells that need it count from 0 S instead, so that
+g_min is at g_min / g_max. Siemens appear only at the boundary.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from hwtrain.cards import SynapseCard
 from hwtrain.synapse.laws.base import Branch, Law
 
 Way = Literal["up", "down"]
+PORTION = 256
+"""Conductances that the kernel in C works on at once."""
+IMMORTAL = (1 << 31) - 1
+"""The life of a cell that nothing wears out."""
 _LONGEST = 1 << 16
 """Pulses after which a branch without an end (soft bounds) is taken to have arrived."""
 _TINY = 0.1
@@ -51,6 +56,7 @@ class Conductances:
     Attributes:
         g: conductance as a share of the range, flat over ``shape``.
         wear: pulses that each cell has taken.
+        life: pulses that a cell survives: one with as many moves no more. A cell stuck from the first has 0.
     """
 
     def __init__(
@@ -61,21 +67,28 @@ class Conductances:
         layer: int,
         dtype: torch.dtype,
         device: torch.device,
+        *,
+        from_zero: bool = False,
     ) -> None:
         self.card = card
+        self.floor = 1 / card.range.on_off if from_zero and card.range.on_off else 0.0
+        self.width = 1 - self.floor
         self.law: Law = card.law()
         self.shape = shape
         self._size = int(torch.Size(shape).numel())
+        self._branch_size = self._size // shape[0] if len(shape) > 1 else self._size
         self._like = torch.zeros((), dtype=dtype, device=device)
         self._draws = streams.stream(Purpose.VARIATION, layer)
         self._nominal = {way: self._typical(way) for way in ("up", "down")}
         self._staircases = {way: self._staircase(way) for way in ("up", "down")}
         self.low, self.high = self._ends()
         self.up, self.down = self._branches()
-        self.stuck, stuck_at = self._faults(streams, layer)
+        stuck, stuck_at = self._faults(streams, layer)
         self.g = self.low.expand(self._size).clone()
-        if self.stuck is not None:
-            self.g = torch.where(self.stuck, stuck_at, self.g)
+        self.life = torch.tensor(min(int(card.pulse.endurance or IMMORTAL), IMMORTAL), device=device)
+        if stuck is not None:
+            self.g = torch.where(stuck, stuck_at, self.g)
+            self.life = torch.where(stuck, 0, self.life)
         self.wear = torch.zeros(self._size, dtype=torch.int32, device=device)
 
     def pulse(self, index: Int[Tensor, "cells"], n: Int[Tensor, "cells"], point: Point) -> Landed:
@@ -99,11 +112,9 @@ class Conductances:
         clipped = moved < _TINY * count * usual
         after = self._scatter(mean, travel, count, branch, width, index, point)
         g = torch.where(rising, low + after * width, high - after * width)
-        if self.stuck is not None:
-            frozen = self.stuck[index]
-            g = torch.where(frozen, before, g)
-            clipped = clipped | frozen
-        self.g[index] = torch.minimum(torch.maximum(g, low), high)
+        frozen = self.wear[index] >= _pick(self.life, index)
+        clipped = clipped | frozen
+        self.g[index] = torch.where(frozen, before, torch.minimum(torch.maximum(g, low), high))
         self.wear[index] += count.to(torch.int32)
         up, total = int(count[rising].sum()), int(count.sum())
         return Landed(up, total - up, int(count[clipped].sum()))
@@ -124,7 +135,7 @@ class Conductances:
             torch.zeros_like(wanted),
         ).clamp(0, 1)
         after = torch.minimum(low + reached * (high - low), high)  # rounding must not pass the end
-        self.g = after if self.stuck is None else torch.where(self.stuck, self.g, after)
+        self.g = torch.where(self.wear >= self.life, self.g, after)
         self.wear += pulses.to(torch.int32)
         return pulses
 
@@ -136,7 +147,7 @@ class Conductances:
         travel = (high - before if to == "low" else before - low) / (high - low)
         pulses = self._staircases[way].numel() - self.pulses_to(travel, way)
         end = low if to == "low" else high
-        frozen = self.stuck[index] if self.stuck is not None else torch.zeros_like(index).bool()
+        frozen = self.wear[index] >= _pick(self.life, index)
         self.g[index] = torch.where(frozen, before, end)
         self.wear[index] += pulses.to(torch.int32)
         total = int(pulses.sum())
@@ -151,22 +162,37 @@ class Conductances:
         stairs = self._staircases[direction]
         return torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
 
+    def elements(self, index: Int[Tensor, "cells"]) -> NDArray[np.uint32]:
+        """Where cells of (branches, groups, out, in_) find their scatter: in the kernel's order in C,
+
+        (branches, groups, in_, out), every branch from a multiple of ``PORTION`` on.
+        """
+        *_, out, in_ = (1, *self.shape)
+        branch = index // self._branch_size
+        place = index % self._branch_size
+        line, at = place // in_, place % in_
+        place = (line // out * in_ + at) * out + line % out
+        stride = -(-self._branch_size // PORTION) * PORTION
+        elements: NDArray[np.uint32] = (branch * stride + place).cpu().numpy().astype("uint32")
+        return elements
+
     def middle_step(self, direction: Way) -> float:
-        """The step of a typical device at mid-range, as a share of the range."""
-        return float(self.law.middle_step(self._nominal[direction]))
+        """The step of a typical device at mid-range, in the unit of g."""
+        return self.width * float(self.law.middle_step(self._nominal[direction]))
 
     def mean_step(self, direction: Way) -> float:
-        """The mean step of a typical device from end to end, as a share of the range.
+        """The mean step of a typical device from end to end, in the unit of g.
 
         A law without levels, which need not arrive, takes the step at mid-range instead.
         """
         levels = self.card.response.get(f"levels_{direction}")
-        return 1 / levels if levels else self.middle_step(direction)
+        return self.width / levels if levels else self.middle_step(direction)
 
     def siemens(self) -> Float[Tensor, "cells"]:
         """Conductances in siemens."""
         span = self.card.range
-        return span.g_min_S + self.g.double() * (span.g_max_S - span.g_min_S)
+        share = (self.g.double() - self.floor) / self.width
+        return span.g_min_S + share * (span.g_max_S - span.g_min_S)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must keep; the rest is drawn again from the seed."""
@@ -179,10 +205,10 @@ class Conductances:
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         span = self.card.range
-        low = span.g_min_dtod * self._normal(2, span.g_min_dtod)
-        high = 1 + span.g_max_dtod * self._normal(3, span.g_max_dtod)
+        low = self.floor + self.width * span.g_min_dtod * self._normal(2, span.g_min_dtod)
+        high = 1 + self.width * span.g_max_dtod * self._normal(3, span.g_max_dtod)
         # A cell whose ends cross could not move at all; it keeps a tenth of the range instead.
-        return low, torch.maximum(high, low + 0.1)
+        return low, torch.maximum(high, low + 0.1 * self.width)
 
     def _branches(self) -> tuple[Branch, Branch]:
         up, down = self._nominal["up"], self._nominal["down"]
@@ -197,8 +223,8 @@ class Conductances:
             size = (1 + spread.step_dtod * size).clamp(min=0.01)
         bias = spread.bias_dtod * self._normal(1, spread.bias_dtod)
         return (
-            Branch(up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
-            Branch(down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend),
+            Branch(self.width * up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
+            Branch(self.width * down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend),
         )
 
     def _faults(self, streams: Streams, layer: int) -> tuple[Tensor | None, Tensor]:
@@ -230,15 +256,14 @@ class Conductances:
         spread = self.card.variation
         variance: Tensor | float = 0.0
         if spread.c2c_rel_range > 0:
-            variance = variance + count * (spread.c2c_rel_range / width) ** 2
+            variance = variance + count * (spread.c2c_rel_range * self.width / width) ** 2
         if spread.c2c_rel_step > 0:
             variance = variance + self.law.step_variance(
                 travel, count, branch, spread.c2c_rel_step, spread.c2c_kind
             )
         if not isinstance(variance, Tensor):
             return mean
-        elements = index.cpu().numpy().astype("uint32")
-        noise = self._tensor(point.normal(elements))
+        noise = self._tensor(point.scatter(self.elements(index)))
         return mean + variance.clamp(min=0).sqrt() * noise
 
     def _branch(self, index: Tensor | slice, rising: Tensor, width: Tensor) -> Branch:

@@ -28,6 +28,7 @@ class Cell(ABC):
         polarities: the pulses that it uses.
         gain: change of the weight by one pulse, in steps of one conductance (of a range of 1).
         refreshes: whether its conductances only ever move one way and must be rewritten.
+        from_zero: whether conductance is counted from 0 S to g_max instead of from g_min.
     """
 
     branches: ClassVar[int]
@@ -35,6 +36,7 @@ class Cell(ABC):
     polarities: ClassVar[tuple[Literal["up", "down"], ...]] = ("up", "down")
     gain: ClassVar[float]
     refreshes: ClassVar[bool] = False
+    from_zero: ClassVar[bool] = False
 
     def __init__(self, cells: Conductances, refresh: Refresh, refresh_every: int) -> None:
         self.cells = cells

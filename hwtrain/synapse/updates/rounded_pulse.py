@@ -32,7 +32,7 @@ class RoundedPulse(Update):
         group: int = 0,
     ) -> Pulses:
         """Of the rank-one change."""
-        return self.dense(torch.outer(d * scale, x), step, draws, when, group)
+        return _rounded(torch.outer(d * (scale / step), x))
 
     def dense(
         self,
@@ -43,4 +43,8 @@ class RoundedPulse(Update):
         group: int = 0,
     ) -> Pulses:
         """Weight by weight."""
-        return counted(((change.abs() / step + 0.5).floor() * change.sign()).long())
+        return _rounded(change / step)
+
+
+def _rounded(steps: Float[Tensor, "out in_"]) -> Pulses:
+    return counted(((steps.abs() + 0.5).floor() * steps.sign()).long())
