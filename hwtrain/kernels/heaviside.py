@@ -34,4 +34,5 @@ def input_gradient(d: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"]) -> Fl
 @input_gradient.numpy
 def _(d: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[Any]:
     s = np.float32(1) / (np.float32(1) + exp(-x))
-    return d * s * (np.float32(1) - s)
+    y: NDArray[Any] = d * s * (np.float32(1) - s)
+    return y
