@@ -58,6 +58,9 @@ def _meets(value: float | None, target: str | None) -> bool:
         return True
     if value is None:
         return False
+    if " to " in target:
+        low, high = map(float, target.split(" to "))
+        return low <= value <= high
     sign, _, limit = target.partition(" ")
     return value >= float(limit) if sign == ">=" else value <= float(limit)
 

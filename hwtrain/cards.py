@@ -207,7 +207,12 @@ class Pulse(Strict):
         default=None,
         gt=0,
     )
-    endurance: float | None = key("pulses that a cell survives", "cycle to failure", default=None, gt=0)
+    endurance: float | None = key(
+        "pulses that a cell survives: one that has taken so many stays where it is",
+        "cycle to failure",
+        default=None,
+        ge=1,
+    )
 
 
 class CellChoice(Strict):

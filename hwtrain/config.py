@@ -96,6 +96,7 @@ class TrainConfig(Strict):
     engine: Literal["torch", "native", "reference"] = Field(
         "torch", description="what computes: native is the rule's program in C, reference the same in NumPy"
     )
+    threads: int = Field(1, ge=1, le=16, description="threads of one trial, for --engine native")
     torch_device: str = Field("cpu", description="torch's device for the arithmetic")
     checkpoint_every_s: Positive = Field(60.0, description="seconds between checkpoints")
 

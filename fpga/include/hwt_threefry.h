@@ -14,8 +14,9 @@
     x0 += (first);                                                                                 \
     x1 += (second) + (group);
 
-/* The block: first word in the low half, second word in the high half. */
-static inline uint64_t hwt_threefry(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1)
+/* The block, its two words apart: loops of it become vectors of 32 bits a lane. */
+static inline void hwt_threefry_words(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t *first,
+                                      uint32_t *second)
 {
     const uint32_t k2 = 0x1BD11BDAu ^ k0 ^ k1;
     uint32_t x0 = c0 + k0, x1 = c1 + k1;
@@ -24,7 +25,16 @@ static inline uint64_t hwt_threefry(uint32_t k0, uint32_t k1, uint32_t c0, uint3
     HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k0, k1, 3u)
     HWT_ROUNDS(17, 29, 16, 24) HWT_ADD_KEY(k1, k2, 4u)
     HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k2, k0, 5u)
-    return (uint64_t)x1 << 32 | x0;
+    *first = x0;
+    *second = x1;
+}
+
+/* The block: first word in the low half, second word in the high half. */
+static inline uint64_t hwt_threefry(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1)
+{
+    uint32_t first, second;
+    hwt_threefry_words(k0, k1, c0, c1, &first, &second);
+    return (uint64_t)second << 32 | first;
 }
 
 #endif

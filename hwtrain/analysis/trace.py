@@ -47,7 +47,7 @@ def trace(
         card = without_scatter(card)
     streams = Streams(seed)
     cells = Conductances(card, (1,), streams, 0, torch.float64, torch.device("cpu"))
-    if cells.stuck is None or not bool(cells.stuck[0]):
+    if bool((cells.life > 0).all()):
         cells.g = torch.full_like(cells.g, (start + 1) / 2).clamp(cells.low, cells.high)
     draws = streams.stream(Purpose.PULSE)
     where = torch.zeros(1, dtype=torch.long)

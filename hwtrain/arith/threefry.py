@@ -14,7 +14,8 @@ Addressing, the one place where it is decided (``T(key, counter)`` is the block 
 
 ``step`` has 32 bits, ``sample`` (the index in the batch, or the pair of an outer product) 24 and
 ``pass`` (a running number inside one sample) 8. A uniform uses the upper 24 bits of the first word;
-a normal uses both words (Box-Muller).
+a normal uses both words (Box-Muller). What a step draws by the ten thousand uses every bit: ``scatter``
+takes a normal from one word, ``trains`` 32 uniforms from the bits of 24 words.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Words = tuple[int, int]
 
 _MASK = 0xFFFFFFFF
 _PARITY = 0x1BD11BDA
+_NORMAL = np.float32(0.0067859204), np.float32(1.4285637e-09)
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
@@ -98,6 +100,39 @@ class Point:
         radius = np.sqrt(np.float32(-2.0) * np.log(_unit(first) + np.float32(2.0**-24)))
         normal: NDArray[np.float32] = radius * np.cos(np.float32(2.0 * np.pi) * _unit(second))
         return normal
+
+    def scatter(self, elements: NDArray[np.uint32]) -> NDArray[np.float32]:
+        """Nearly normal, for the noise of pulses: one word each, no logarithm, no cosine.
+
+        Element e has word ``e >> 4 & 1`` of block ``(e >> 5) * 16 + (e & 15)``, so that 16 lanes fill 32
+        neighbours. Its lower 20 bits are 20 coins, its upper 12 two numbers of 6 bits; with
+
+            m = 64 (heads - 10) + first - second,  z = m (a + b m^2)
+
+        a and b make variance and kurtosis those of a normal exactly. The sixth moment is 14.95 (15 of a
+        normal), the distribution function is off by at most 0.0017, and |z| <= 5.27.
+        """
+        first, second = threefry_words(self.key, (elements >> 5) * np.uint32(16) + (elements & np.uint32(15)))
+        words = np.where(elements >> 4 & 1, second, first)
+        heads = np.bitwise_count(words & np.uint32(0xFFFFF)).astype(np.int32)
+        dither = (words >> np.uint32(20) & np.uint32(63)).astype(np.int32) - (words >> np.uint32(26))
+        m = (64 * (heads - 10) + dither).astype(np.float32)
+        normal: NDArray[np.float32] = m * (_NORMAL[0] + _NORMAL[1] * (m * m))
+        return normal
+
+    def trains(self, lines: NDArray[np.uint32], length: int) -> NDArray[np.float32]:
+        """(lines, length <= 32) uniforms in [0, 1) with 24 bits, by bit planes.
+
+        Bit t of plane k is bit 23 - k of the uniform t; plane k of a line is word ``k & 1`` of block
+        ``12 line + (k >> 1)``. Who compares them with a chance can stop at the plane that decides.
+        """
+        blocks = (lines[:, None] * 12 + np.arange(12, dtype=np.uint32)).astype(np.uint32)
+        planes = np.stack(threefry_words(self.key, blocks), axis=2).reshape(len(lines), 24)
+        slots = np.arange(length, dtype=np.uint32)
+        codes = np.zeros((len(lines), length), np.uint32)
+        for plane in planes.T:
+            codes = codes << np.uint32(1) | plane[:, None] >> slots & np.uint32(1)
+        return codes.astype(np.float32) * np.float32(2.0**-24)
 
     def permutation(self, n: int) -> NDArray[np.int64]:
         """A permutation of ``range(n)``: the order of n 64-bit draws."""

@@ -1,17 +1,18 @@
-"""The write port of a crossbar of electronic synapses as one kernel, for the host alone.
+"""The ports of a crossbar of electronic synapses as kernels, for the host alone.
 
-Its eager meaning is hwtrain/synapse, cell by cell; its C meaning is devices/synapse/src. There is none
-in NumPy: the two are held against each other.
+The eager meaning of the write is hwtrain/synapse, cell by cell; its C meaning is devices/synapse/src. There
+is none in NumPy: the two are held against each other. Conductances lie (branches, groups, in_, out) here.
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from hwtrain.kernels.base import kernel
 
-COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms")
+COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms", "refreshing")
 """What ``counts`` holds, in the order of the enum in C."""
 KNOWN = {
     "law": ("linear", "affine"),
@@ -27,36 +28,53 @@ KNOWN = {
 """What the C kernel can do, by registered name."""
 
 
+@kernel(port="read", host=True)
+def read(
+    g: Float[Tensor, "branches groups in_ out"], x: Float[Tensor, "batch groups in_"], cell: str
+) -> Float[Tensor, "batch groups out"]:
+    """W x of the weights, as shares of the largest, that conductances make; in C input after input."""
+    return torch.einsum("gio,ngi->ngo", _weights(g), x)
+
+
+@kernel(port="read_t", host=True)
+def read_t(
+    g: Float[Tensor, "branches groups in_ out"], d: Float[Tensor, "batch groups out"], cell: str
+) -> Float[Tensor, "batch groups in_"]:
+    """W^T d; in C the terms add up in 16 lanes, then by a tree."""
+    return torch.einsum("gio,ngo->ngi", _weights(g), d)
+
+
 @kernel(
     port="write",
     host=True,
-    writes=("g", "wear", "unit", "turn", "updates", "counts", "touched", "amount", "live", "drive", "words"),
+    writes=("g", "wear", "turn", "updates", "counts", "columns", "rows", "falling", "live", "sent"),
 )
 def write(
-    g: Float[Tensor, "cells"],
-    wear: Int[Tensor, "cells"],
-    unit: Float[Tensor, "weights"],
+    g: Float[Tensor, "branches groups in_ out"],
+    wear: Int[Tensor, "branches groups in_ out"],
     turn: Integer[Tensor, "turns"],
     updates: Int[Tensor, "1"],
-    counts: Int[Tensor, "6"],
-    rows: Float[Tensor, "7 columns"],
+    counts: Int[Tensor, "7"],
+    own: Float[Tensor, "owned"],
+    typical: Float[Tensor, "6"],
+    life: Int[Tensor, "lives"],
     edges_up: Float[Tensor, "ups"],
     edges_down: Float[Tensor, "downs"],
-    touched: Int[Tensor, "weights"],
-    amount: Int[Tensor, "weights"],
-    live: Int[Tensor, "in_"],
-    drive: Float[Tensor, "in_"],
-    words: Int[Tensor, "in_"],
+    columns: Int[Tensor, "in_"],
+    rows: Int[Tensor, "out"],
+    falling: Int[Tensor, "out"],
+    live: Int[Tensor, "lines"],
+    sent: Integer[Tensor, "sends"],
     x: Float[Tensor, "pairs groups in_"],
     d: Float[Tensor, "pairs groups out"],
     scale: float,
     dw: float,
     update: str,
     cell: str,
-    law: str,
     kind: str,
     refresh: str,
     refresh_every: int,
+    varies: int,
     rel_range: float,
     rel_step: float,
     update0: int,
@@ -67,3 +85,7 @@ def write(
 ) -> None:
     """Pulses for ``scale * d x^T``, as the update, cell and law of these names land them."""
     raise NotImplementedError
+
+
+def _weights(g: Tensor) -> Tensor:
+    return 2 * g[0] - 1 if g.shape[0] == 1 else g[0] - g[1]

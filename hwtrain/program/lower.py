@@ -220,7 +220,7 @@ class _Recorder(Recorder, TorchDispatchMode):  # type: ignore[no-untyped-call]
         quiet, self._quiet = self._quiet, True
         try:
             with recording(None):
-                found = None if kernel.host else kernel.eager(**arguments)
+                found = kernel.eager(**arguments) if kernel.results or not kernel.host else None
             made = [] if found is None else [found] if isinstance(found, Tensor) else list(found)
             made = [self._own(tensor) for tensor in made]
         finally:

@@ -187,8 +187,8 @@ class Array(ABC):
             "or a device of kind ideal, fixed or shift"
         )
 
-    def spent(self) -> dict[str, int]:
-        """Counts of the write port that only a kernel in C knows, since it was last asked."""
+    def settle(self) -> dict[str, int]:
+        """Take over what a program left in ``live``; counts of the write port that only it knows."""
         return {}
 
     @abstractmethod

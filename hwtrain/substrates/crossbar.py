@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,14 +17,19 @@ from hwtrain.kernels import convert, dense, vector, xbar
 from hwtrain.kernels.base import StepNumber, is_recording
 from hwtrain.registry import lookup
 from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
+from hwtrain.synapse.cells.alternating_pair import AlternatingPair
 from hwtrain.synapse.cells.base import Cell
-from hwtrain.synapse.conductances import Conductances, Landed
+from hwtrain.synapse.cells.unidirectional_ltp import UnidirectionalLtp
+from hwtrain.synapse.conductances import PORTION, Conductances, Landed
 from hwtrain.synapse.updates.base import Pulses, Site, Update
 
 _PAIRS = 500
 """Most pairs of pulses that look for the symmetry points."""
 _BEFORE = 0xFFFFFFFF
 """The step of random addresses that belongs to what comes before training."""
+
+_THREADS = 16
+"""The most that a kernel in C may have; its scratch is made for so many."""
 
 
 class CrossbarArray(Array):
@@ -70,12 +74,14 @@ class CrossbarArray(Array):
         return self._parts
 
     def live(self) -> dict[str, Tensor]:
-        """Conductances, wear, counts, and what the kernel in C looks up."""
-        return self._for_c.tensors()
+        """Conductances and wear as the kernels in C have them, counts, and what they look up."""
+        return self._for_c.filled()
 
-    def spent(self) -> dict[str, int]:
-        """What the kernel in C has counted since it was last asked."""
-        return self._for_c.spent()
+    def settle(self) -> dict[str, int]:
+        """Take conductances and wear back from C; what was counted since the last time."""
+        counts = self._for_c.settle()
+        self._unit = self._weight_of_cells()
+        return counts
 
     def peek(self) -> Float[Tensor, "groups out in_"]:
         """The weights that the conductances make."""
@@ -188,6 +194,7 @@ class CrossbarArray(Array):
             resets=landed.resets,
             slots=pulses.slots + refreshing,
             randoms=pulses.randoms,
+            refreshing=refreshing,
         )
 
     def _load(self, weights: Float[Tensor, "groups out in_"]) -> None:
@@ -226,7 +233,8 @@ class CrossbarArray(Array):
         wires = self._card.read
         multiply = dense.read_t if transposed else dense.read
         if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
-            return vector.scale(multiply(self._unit, x), self.w_max)
+            y = self._for_c.read(x, transposed=transposed) if is_recording() else multiply(self._unit, x)
+            return vector.scale(y, self.w_max)
         if is_recording():
             raise IncompatibleRule(
                 f"layer {self.geometry.path}: read noise and converters have no kernel in C yet: "
@@ -290,43 +298,71 @@ class CrossbarArray(Array):
 
 
 class _ForC:
-    """A crossbar's array as the kernel in C sees it: flat tensors, names and numbers."""
+    """A crossbar's array as the kernels in C see it: conductances (branches, groups, in_, out), tables."""
 
     def __init__(self, array: CrossbarArray, cell: str) -> None:
         self.array, self.cell = array, cell
         self.law = str(array._card.response["law"])
-        cells, in_, device = array.cells, array.geometry.in_, array.cells.g.device
-        branches = (cells.up.step, cells.up.bend, cells.down.step, cells.down.bend)
-        rows = (cells.low, cells.high, *branches, _flags(cells.stuck).to(cells.g))
-        columns = max(row.numel() for row in rows)
+        cells, (groups, out, in_) = array.cells, array.geometry.shape
+        rows = (cells.low, cells.high, cells.up.step, cells.up.bend, cells.down.step, cells.down.bend)
+        own = [row for row in rows if row.ndim]
+        self.varies = sum(1 << k for k, row in enumerate(rows) if row.ndim)
+        life = self._flat(cells.life) if cells.life.ndim else cells.life.reshape(1).cpu()
 
-        def zeros(n: int, dtype: torch.dtype) -> Tensor:
-            return torch.zeros(n, dtype=dtype, device=device)
+        def zeros(*shape: int, dtype: torch.dtype = torch.int32) -> Tensor:
+            return torch.zeros(*shape, dtype=dtype)
 
-        self.fixed = {
-            "counts": zeros(len(xbar.COUNTS), torch.int64),
-            "rows": torch.stack([row.expand(columns) for row in rows]).contiguous(),
-            "edges_up": cells.edges("up"),
-            "edges_down": cells.edges("down"),
-            "touched": zeros(array.cell.weights, torch.int32),
-            "amount": zeros(array.cell.weights, torch.int32),
-            "live": zeros(in_, torch.int32),
-            "drive": zeros(in_, torch.float32),
-            "words": zeros(in_, torch.int32),
+        self.tensors = {
+            "g": zeros(array.cell.branches, groups, in_, out, dtype=torch.float32),
+            "wear": zeros(array.cell.branches, groups, in_, out),
+            "turn": zeros(array.cell.weights if hasattr(array.cell, "turn") else 1, dtype=torch.uint8),
+            "updates": zeros(1, dtype=torch.int64),
+            "counts": zeros(len(xbar.COUNTS), dtype=torch.int64),
+            "own": self._portions(own) if own else zeros(1, dtype=torch.float32),
+            "typical": torch.tensor([0.0 if row.ndim else float(row) for row in rows], dtype=torch.float32),
+            "life": life.to(torch.int32),
+            "edges_up": cells.edges("up").cpu(),
+            "edges_down": cells.edges("down").cpu(),
+            "columns": zeros(in_),
+            "rows": zeros(out),
+            "falling": zeros(out),
+            "live": zeros(max(in_, out)),
+            "sent": zeros(_THREADS * out, dtype=torch.uint8),
         }
-        self.absent = {"turn": zeros(1, torch.uint8), "updates": zeros(1, torch.int64)}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """By the names of the kernel's parameters."""
-        array = self.array
+    def filled(self) -> dict[str, Tensor]:
+        """By the names of the kernel's parameters, the state as it stands."""
+        array, tensors = self.array, self.tensors
         for kind, name in (("law", self.law), ("update", array.options.update), ("cell", self.cell)):
             if name not in xbar.KNOWN[kind]:
                 raise IncompatibleRule(
                     f"layer {array.geometry.path}: the {kind} {name} has no kernel in C yet: "
                     "use --engine torch"
                 )
-        own = {name: getattr(array.cell, name, absent) for name, absent in self.absent.items()}
-        return {"g": array.cells.g, "wear": array.cells.wear, "unit": array._unit, **own, **self.fixed}
+        tensors["g"].copy_(self._flat(array.cells.g).view_as(tensors["g"]))
+        tensors["wear"].copy_(self._flat(array.cells.wear).view_as(tensors["wear"]))
+        if isinstance(array.cell, AlternatingPair):
+            tensors["turn"].copy_(self._flat(array.cell.turn))
+        if isinstance(array.cell, UnidirectionalLtp):
+            tensors["updates"].copy_(array.cell.updates)
+        return tensors
+
+    def settle(self) -> dict[str, int]:
+        """Give conductances and wear back; the counts by name, which are 0 again from now on."""
+        array, tensors = self.array, self.tensors
+        array.cells.g = self._unflat(tensors["g"]).to(array.cells.g)
+        array.cells.wear = self._unflat(tensors["wear"]).to(array.cells.wear)
+        if isinstance(array.cell, AlternatingPair):
+            array.cell.turn = self._unflat(tensors["turn"]).to(array.cell.turn)
+        if isinstance(array.cell, UnidirectionalLtp):
+            array.cell.updates.copy_(tensors["updates"])
+        found = dict(zip(xbar.COUNTS, tensors["counts"].tolist(), strict=True))
+        tensors["counts"].zero_()
+        return found
+
+    def read(self, x: Tensor, *, transposed: bool) -> Tensor:
+        """The kernel's call, for a recorder."""
+        return (xbar.read_t if transposed else xbar.read)(self.tensors["g"], x, self.cell)
 
     def write(self, direction: Direction) -> None:
         """The kernel's call, for a recorder."""
@@ -337,20 +373,18 @@ class _ForC:
                 "use --engine torch"
             )
         update, pulse = (array._streams[purpose].key for purpose in (Purpose.UPDATE, Purpose.PULSE))
-        tensors: dict[str, Any] = self.tensors()
-        tensors["unit"] = tensors["unit"].view(-1)
         xbar.write(
-            **tensors,
+            **self.tensors,
             x=direction.x,
             d=direction.d,
             scale=direction.scale,
             dw=array.step,
             update=array.options.update,
             cell=self.cell,
-            law=self.law,
             kind=card.variation.c2c_kind,
             refresh=array.cell.refresh,
             refresh_every=array.cell.refresh_every,
+            varies=self.varies,
             rel_range=card.variation.c2c_rel_range,
             rel_step=card.variation.c2c_rel_step,
             update0=update[0],
@@ -360,16 +394,22 @@ class _ForC:
             step=StepNumber(array.trial.ledger.clock.step),
         )
 
-    def spent(self) -> dict[str, int]:
-        """The counts by name; from now on they are 0 again."""
-        counts = self.fixed["counts"]
-        found = dict(zip(xbar.COUNTS, counts.tolist(), strict=True))
-        counts.zero_()
-        return found
+    def _flat(self, cells: Tensor) -> Tensor:
+        """Values of (branches, groups, out, in_) in C's order."""
+        groups, out, in_ = self.array.geometry.shape
+        return cells.cpu().view(-1, groups, out, in_).transpose(2, 3).reshape(-1)
 
+    def _unflat(self, cells: Tensor) -> Tensor:
+        groups, out, in_ = self.array.geometry.shape
+        return cells.view(-1, groups, in_, out).transpose(2, 3).reshape(-1)
 
-def _flags(stuck: Tensor | None) -> Tensor:
-    return torch.zeros(()) if stuck is None else stuck
+    def _portions(self, rows: list[Tensor]) -> Tensor:
+        """Rows of parameters as (branches, portions, rows, PORTION), so that a portion's lie together."""
+        branches, weights = self.array.cell.branches, self.array.cell.weights
+        room = torch.ones(branches, len(rows), -(-weights // PORTION) * PORTION)
+        for k, row in enumerate(rows):
+            room[:, k, :weights] = self._flat(row).view(branches, weights)
+        return room.view(branches, len(rows), -1, PORTION).transpose(1, 2).reshape(-1)
 
 
 class Crossbar(Substrate):

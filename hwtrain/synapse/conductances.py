@@ -20,6 +20,10 @@ from hwtrain.cards import SynapseCard
 from hwtrain.synapse.laws.base import Branch, Law
 
 Way = Literal["up", "down"]
+PORTION = 256
+"""Conductances that the kernel in C works on at once."""
+IMMORTAL = (1 << 31) - 1
+"""The life of a cell that nothing wears out."""
 _LONGEST = 1 << 16
 """Pulses after which a branch without an end (soft bounds) is taken to have arrived."""
 _TINY = 0.1
@@ -51,6 +55,7 @@ class Conductances:
     Attributes:
         g: conductance as a share of the range, flat over ``shape``.
         wear: pulses that each cell has taken.
+        life: pulses that a cell survives: one with as many moves no more. A cell stuck from the first has 0.
     """
 
     def __init__(
@@ -66,16 +71,19 @@ class Conductances:
         self.law: Law = card.law()
         self.shape = shape
         self._size = int(torch.Size(shape).numel())
+        self._branch_size = self._size // shape[0] if len(shape) > 1 else self._size
         self._like = torch.zeros((), dtype=dtype, device=device)
         self._draws = streams.stream(Purpose.VARIATION, layer)
         self._nominal = {way: self._typical(way) for way in ("up", "down")}
         self._staircases = {way: self._staircase(way) for way in ("up", "down")}
         self.low, self.high = self._ends()
         self.up, self.down = self._branches()
-        self.stuck, stuck_at = self._faults(streams, layer)
+        stuck, stuck_at = self._faults(streams, layer)
         self.g = self.low.expand(self._size).clone()
-        if self.stuck is not None:
-            self.g = torch.where(self.stuck, stuck_at, self.g)
+        self.life = torch.tensor(min(int(card.pulse.endurance or IMMORTAL), IMMORTAL), device=device)
+        if stuck is not None:
+            self.g = torch.where(stuck, stuck_at, self.g)
+            self.life = torch.where(stuck, 0, self.life)
         self.wear = torch.zeros(self._size, dtype=torch.int32, device=device)
 
     def pulse(self, index: Int[Tensor, "cells"], n: Int[Tensor, "cells"], point: Point) -> Landed:
@@ -99,11 +107,9 @@ class Conductances:
         clipped = moved < _TINY * count * usual
         after = self._scatter(mean, travel, count, branch, width, index, point)
         g = torch.where(rising, low + after * width, high - after * width)
-        if self.stuck is not None:
-            frozen = self.stuck[index]
-            g = torch.where(frozen, before, g)
-            clipped = clipped | frozen
-        self.g[index] = torch.minimum(torch.maximum(g, low), high)
+        frozen = self.wear[index] >= _pick(self.life, index)
+        clipped = clipped | frozen
+        self.g[index] = torch.where(frozen, before, torch.minimum(torch.maximum(g, low), high))
         self.wear[index] += count.to(torch.int32)
         up, total = int(count[rising].sum()), int(count.sum())
         return Landed(up, total - up, int(count[clipped].sum()))
@@ -124,7 +130,7 @@ class Conductances:
             torch.zeros_like(wanted),
         ).clamp(0, 1)
         after = torch.minimum(low + reached * (high - low), high)  # rounding must not pass the end
-        self.g = after if self.stuck is None else torch.where(self.stuck, self.g, after)
+        self.g = torch.where(self.wear >= self.life, self.g, after)
         self.wear += pulses.to(torch.int32)
         return pulses
 
@@ -136,7 +142,7 @@ class Conductances:
         travel = (high - before if to == "low" else before - low) / (high - low)
         pulses = self._staircases[way].numel() - self.pulses_to(travel, way)
         end = low if to == "low" else high
-        frozen = self.stuck[index] if self.stuck is not None else torch.zeros_like(index).bool()
+        frozen = self.wear[index] >= _pick(self.life, index)
         self.g[index] = torch.where(frozen, before, end)
         self.wear[index] += pulses.to(torch.int32)
         total = int(pulses.sum())
@@ -150,6 +156,20 @@ class Conductances:
         """Travels half way between those of a typical device after 0, 1, 2, ... pulses."""
         stairs = self._staircases[direction]
         return torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
+
+    def elements(self, index: Int[Tensor, "cells"]) -> NDArray[np.uint32]:
+        """Where cells of (branches, groups, out, in_) find their scatter: in the kernel's order in C,
+
+        (branches, groups, in_, out), every branch from a multiple of ``PORTION`` on.
+        """
+        *_, out, in_ = (1, *self.shape)
+        branch = index // self._branch_size
+        place = index % self._branch_size
+        line, at = place // in_, place % in_
+        place = (line // out * in_ + at) * out + line % out
+        stride = -(-self._branch_size // PORTION) * PORTION
+        elements: NDArray[np.uint32] = (branch * stride + place).cpu().numpy().astype("uint32")
+        return elements
 
     def middle_step(self, direction: Way) -> float:
         """The step of a typical device at mid-range, as a share of the range."""
@@ -237,8 +257,7 @@ class Conductances:
             )
         if not isinstance(variance, Tensor):
             return mean
-        elements = index.cpu().numpy().astype("uint32")
-        noise = self._tensor(point.normal(elements))
+        noise = self._tensor(point.scatter(self.elements(index)))
         return mean + variance.clamp(min=0).sqrt() * noise
 
     def _branch(self, index: Tensor | slice, rising: Tensor, width: Tensor) -> Branch:

@@ -6,7 +6,9 @@ NumPy, slowly.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from hwtrain.kernels.base import Rate
 from hwtrain.layers.base import Shape
 from hwtrain.ledger import Ledger
 from hwtrain.program.cost import cost
-from hwtrain.program.ir import Entry
+from hwtrain.program.ir import Entry, Program
 from hwtrain.program.lower import lower
 from hwtrain.rules.base import Bound
 
@@ -88,7 +90,9 @@ class ProgramEngine:
 
     chunk = 2000
 
-    def __init__(self, bound: Bound, ledger: Ledger, batch: int, runner: type[Runner], shape: Shape) -> None:
+    def __init__(
+        self, bound: Bound, ledger: Ledger, batch: int, runner: Callable[[Program], Runner], shape: Shape
+    ) -> None:
         self.bound, self.ledger, self.batch = bound, ledger, batch
         self._runner, self._shape = runner, shape
         self._runners: dict[int, Runner] = {}
@@ -147,7 +151,7 @@ class ProgramEngine:
             self.ledger.add(layer, port, **counts)
         for path, array in self.bound.net.arrays():
             if entry != "predict":
-                self.ledger.add(path, "write", **array.spent())
+                self.ledger.add(path, "write", **array.settle())
         if entry == "step" and step == 0:
             self.ledger.peak("net", "tape", bytes_held=runner.program.listing.tape_bytes)
         return memory
@@ -159,7 +163,7 @@ class ProgramEngine:
 
 
 def engine_of(
-    name: str, bound: Bound, ledger: Ledger, batch: int, shape: Shape
+    name: str, bound: Bound, ledger: Ledger, batch: int, shape: Shape, threads: int = 1
 ) -> TorchEngine | ProgramEngine:
     """The engine of a name, for samples of this shape.
 
@@ -168,5 +172,5 @@ def engine_of(
     """
     if name == "torch":
         return TorchEngine(bound, ledger, batch)
-    runner = NativeRunner if name == "native" else InterpretRunner
+    runner = partial(NativeRunner, threads=threads) if name == "native" else InterpretRunner
     return ProgramEngine(bound, ledger, batch, runner, shape)

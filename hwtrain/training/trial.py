@@ -140,7 +140,9 @@ class Runner:
     def __init__(self, spec: Spec, config: TrainConfig, net: Net, data: Split) -> None:
         self.spec, self.config, self.data = spec, config, data
         self.bound, self.ledger = place(spec, config, net)
-        self.engine = engine_of(config.engine, self.bound, self.ledger, config.batch, data.input_shape)
+        self.engine = engine_of(
+            config.engine, self.bound, self.ledger, config.batch, data.input_shape, config.threads
+        )
         self.position = Position(histograms=histograms(self.bound.net, "before"))
         device = torch_device(config)
         self.train = _tensors(data.train_x, data.train_y, device)

@@ -45,7 +45,13 @@ def cnn() -> Net:
 
 
 def trained(
-    engine: str, device: SynapseCard, options: Options, net: Net, shape: tuple[int, ...], batch: int
+    engine: str,
+    device: SynapseCard,
+    options: Options,
+    net: Net,
+    shape: tuple[int, ...],
+    batch: int,
+    threads: int = 1,
 ) -> Any:
     """A net after STEPS steps on the same samples, and its ledger."""
     ledger, placed = Ledger(), net.copy()
@@ -55,7 +61,7 @@ def trained(
     rng = np.random.default_rng(0)
     x = rng.random((STEPS * batch + 1, *shape)) * (rng.random((STEPS * batch + 1, *shape)) > 0.4)
     labels = torch.from_numpy(rng.integers(0, 4, STEPS * batch + 1))
-    engine_of(engine, bound, ledger, batch, shape).run(torch.from_numpy(x).float(), labels, 0, 0.1)
+    engine_of(engine, bound, ledger, batch, shape, threads).run(torch.from_numpy(x).float(), labels, 0, 0.1)
     return placed, ledger
 
 
@@ -86,6 +92,7 @@ def test_a_rough_device_takes_the_same_pulses(response: dict[str, Any], update: 
 @pytest.mark.parametrize("update", KNOWN["update"])
 def test_scatter_of_either_kind_is_the_same(update: str, kind: str) -> None:
     rough = ROUGH | {"variation": {"c2c_rel_step": 0.5, "c2c_kind": kind, "step_dist": "lognormal"}}
+    rough |= {"pulse": {"endurance": 12}}  # and some cells wear out
     device = synapse_card(SOFT, **rough)
     assert_same(device, Options(update, "bidirectional-pair"), mlp("20-12-4", "tanh"), (20,))
 
@@ -103,6 +110,18 @@ def test_pairs_are_refreshed_alike(cell: str, refresh: str) -> None:
 @pytest.mark.parametrize("update", KNOWN["update"])
 def test_a_convolution_with_groups_and_a_batch_writes_its_pairs_in_order(update: str) -> None:
     assert_same(synapse_card(SOFT, **ROUGH), Options(update, "single"), cnn(), (2, 5, 5), batch=3)
+
+
+@pytest.mark.parametrize("update", KNOWN["update"])
+def test_two_threads_leave_the_same_bits(update: str) -> None:
+    options = Options(update, "unidirectional-ltp")
+    (one, counted), (two, expected) = (
+        trained("native", synapse_card(SOFT, **ROUGH), options, mlp("40-30-4", "tanh"), (40,), 2, threads)
+        for threads in (1, 2)
+    )
+    assert counted.rows() == expected.rows()
+    for (_, array), (_, other) in zip(one.arrays(), two.arrays(), strict=True):
+        assert all(torch.equal(value, other.state()[name]) for name, value in array.state().items())
 
 
 @pytest.mark.parametrize(

@@ -297,3 +297,25 @@ def test_program_beyond_the_range_ends_at_its_end(beyond: float) -> None:
     cells = cells_of(synapse_card(LINEAR), 3)
     cells.program(torch.full((3,), beyond, dtype=torch.float64))
     assert cells.g.tolist() == pytest.approx([float(beyond > 0)] * 3)
+
+
+def test_a_cell_that_has_taken_its_pulses_stays_where_it_is() -> None:
+    cells = cells_of(synapse_card(LINEAR, pulse={"endurance": 7}), 3)
+    every = torch.arange(3)
+    where, taken, clipped = [0.0, 0.0, 0.0], [0, 0, 0], 0
+    for number, trains in enumerate([(3, 1, 6), (4, -1, 1), (1, 5, 9), (-9, 2, 1)]):
+        landed = cells.pulse(every, torch.tensor(trains), STREAM.at(number))
+        expected = 0
+        for cell, n in enumerate(trains):
+            if taken[cell] >= 7:
+                expected += abs(n)
+            else:
+                low, high = where[cell], where[cell] + n * (1 / 400 if n > 0 else 1 / 500)
+                where[cell] = min(max(high, 0.0), 1.0)
+                expected += abs(n) if low == where[cell] else 0
+            taken[cell] += abs(n)
+        clipped += expected
+        assert landed.clipped == expected
+        assert cells.g.tolist() == pytest.approx(where, abs=1e-12)
+        assert cells.wear.tolist() == taken
+    assert clipped > 9

@@ -118,6 +118,9 @@ class Set(Point):
         size = elements if isinstance(elements, int) else len(elements)
         return np.full(size, self.value, dtype=np.float32)
 
+    def trains(self, lines: NDArray[np.uint32], length: int) -> NDArray[np.float32]:
+        return np.full((len(lines), length), self.value, dtype=np.float32)
+
 
 @dataclass(frozen=True)
 class Lots(Stream):

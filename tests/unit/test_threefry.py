@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -104,6 +106,50 @@ def test_normals_are_standard_normal() -> None:
     assert abs((z**3).mean()) < 4 * np.sqrt(15 / MANY)
     assert abs((z**4).mean() - 3) < 4 * np.sqrt(96 / MANY)
     assert stats.kstest(z, "norm").pvalue > 0.01
+
+
+def test_scatter_is_coins_and_dither_of_one_word() -> None:
+    elements = np.arange(100, dtype=np.uint32)
+    expected = []
+    for e in range(100):
+        word = slow(point().key, (e // 32 * 16 + e % 16, 0))[e // 16 % 2]
+        m = 64 * ((word % 2**20).bit_count() - 10) + word // 2**20 % 64 - word // 2**26
+        expected.append(m * (0.0067859204 + 1.4285637e-09 * m * m))
+    np.testing.assert_allclose(point().scatter(elements), expected, rtol=3e-7)
+    assert point().scatter(elements[::-7]).tolist() == point().scatter(elements)[::-7].tolist()
+
+
+def test_scatter_is_as_nearly_normal_as_documented() -> None:
+    coins = np.array([math.comb(20, k) for k in range(21)]) / 2**20
+    step = np.ones(64) / 64
+    chance = np.zeros(1407)
+    for k, p in enumerate(coins):
+        chance[64 * k : 64 * k + 127] += p * np.convolve(step, step)
+    m = np.arange(-703, 704)
+    z = m * (0.0067859204 + 1.4285637e-09 * m**2)
+    assert abs(chance @ z**2 - 1) < 1e-6
+    assert abs(chance @ z**4 - 3) < 1e-6
+    assert abs(chance @ z**6 - 14.95) < 0.01
+    assert abs(chance.cumsum() - stats.norm.cdf(z)).max() < 0.0017
+    assert z.max() == pytest.approx(5.27, abs=0.005)
+    drawn = point().scatter(np.arange(MANY, dtype=np.uint32)).astype(float)
+    assert abs(drawn.mean()) < 4 / np.sqrt(MANY)
+    assert abs(drawn.var() - 1) < 4 * np.sqrt(2 / MANY)
+    assert stats.kstest(drawn, "norm").pvalue > 0.01
+    for lag in (1, 2, 16, 32, 256):
+        assert abs(np.corrcoef(drawn[:-lag], drawn[lag:])[0, 1]) < 4 / np.sqrt(MANY - lag)
+
+
+def test_trains_are_bit_planes_of_24_words() -> None:
+    lines = np.array([0, 5, 700], dtype=np.uint32)
+    for line, found in zip(lines.tolist(), point().trains(lines, 31).tolist(), strict=True):
+        planes = [word for block in range(12) for word in slow(point().key, (12 * line + block, 0))]
+        expected = [sum((plane >> t & 1) << (23 - k) for k, plane in enumerate(planes)) for t in range(31)]
+        assert found == [code / 2**24 for code in expected]
+    u = point().trains(np.arange(MANY // 31, dtype=np.uint32), 31).astype(float)
+    assert stats.kstest(u.ravel(), "uniform").pvalue > 0.01
+    assert abs(np.corrcoef(u[:, 0], u[:, 1])[0, 1]) < 4 / np.sqrt(len(u))
+    assert abs(np.corrcoef(u[1:, 3], u[:-1, 3])[0, 1]) < 4 / np.sqrt(len(u))
 
 
 OTHERS = {

@@ -1,37 +1,46 @@
-/* Pulsed updates of electronic synapses, for the host: the C meaning of hwtrain/kernels/xbar.py.
+/* Pulsed updates and reads of electronic synapses, for the host: the C meaning of hwtrain/kernels/xbar.py.
  *
  * The same draws at the same addresses as hwtrain/synapse in Python, so the same pulses land on the same
- * cells; conductances agree up to the rounding of float32. Only what is pulsed is touched or drawn for. */
+ * cells; conductances agree up to the rounding of float32. Conductances lie (branches, groups, in_, out): an
+ * input that is 0 skips a row of neighbours, and the others are worked on in portions that become vectors. */
 #ifndef HWT_SYNAPSE_H
 #define HWT_SYNAPSE_H
 
 #include <math.h>
 
 enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE };                           /* updates */
-enum { HWT_LINEAR, HWT_AFFINE };                                         /* laws */
 enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
        HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
 enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
 enum { HWT_ADD, HWT_MULT };                                              /* scatter of a step */
-enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS }; /* counts */
-enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_BEND, HWT_DOWN_STEP, HWT_DOWN_BEND, HWT_STUCK }; /* rows */
+enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS, HWT_REFRESHING, HWT_COUNTS };
+enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_BEND, HWT_DOWN_STEP, HWT_DOWN_BEND, HWT_ROWS };
 
 #define HWT_BL_MAX 31      /* longest stochastic train */
 #define HWT_STRAIGHT 1e-9f /* below this a branch of the affine law is linear */
-#define HWT_TINY 0.1       /* a pulse that moves its cell by less than this share of a step is clipped */
+#define HWT_TINY 0.1f      /* a pulse that moves its cell by less than this share of a step is clipped */
+#define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
+#define HWT_STRIP 64       /* and those of them that move together */
+#ifndef HWT_THREADS
+#define HWT_THREADS 1
+#endif
+
+/* What one thread has counted; a line of cache apart from the next one's. */
+typedef struct {
+    int64_t counts[8];
+} hwt_tally;
 
 /* One array at work: what every pulse needs to know. */
 typedef struct {
-    int32_t cells, weights, columns, ups, downs;
-    int32_t law, cell, kind;
+    int32_t groups, out, in_, weights, portions, varied, varies, lives, ups, downs, cell, kind;
     float rel_range, rel_step;
-    float *g, *unit;               /* (cells), (weights) */
-    int32_t *wear;                 /* (cells) */
-    uint8_t *turn;                 /* (weights) of an alternating pair */
-    int64_t *counts;               /* (6) */
-    const float *rows;             /* (7, columns); one column serves all cells where nothing varies */
-    const float *edges[2];         /* (ups), (downs): travel half way between pulses of a typical device */
-    uint32_t key0, key1, step, sample, pass;
+    float *g;                             /* (branches, weights) */
+    int32_t *wear;                        /* (branches, weights) */
+    uint8_t *turn;                        /* (weights) of an alternating pair */
+    const float *own;                     /* (branches, portions, varied, HWT_PORTION): rows that vary */
+    float typical[HWT_ROWS][HWT_PORTION]; /* the others, as often as a portion has cells */
+    const int32_t *life;                  /* (1) or (branches, weights): a cell with so much wear is stuck */
+    const float *edges[2];                /* (ups), (downs): travel half way between pulses of a typical device */
 } hwt_array;
 
 static inline float hwt_unit_float(uint32_t word)
@@ -44,31 +53,34 @@ static inline uint64_t hwt_point(uint32_t key0, uint32_t key1, uint32_t step, ui
     return hwt_threefry(key0, key1, step, sample << 8 | pass);
 }
 
-/* cos(2 pi u) for u in [0, 1), from the quarter of the circle next to 0 by Taylor's series. */
-static inline float hwt_cos_turn(float u)
+static inline int32_t hwt_popcount(uint32_t bits)
 {
-    const float half = u > 0.5f ? 1.0f - u : u, quarter = half > 0.25f ? 0.5f - half : half;
-    const float t = 6.28318530717958648f * quarter, square = t * t;
-    float p = (float)(1.0 / 479001600.0);
-    p = p * square + (float)(-1.0 / 3628800.0);
-    p = p * square + (float)(1.0 / 40320.0);
-    p = p * square + (float)(-1.0 / 720.0);
-    p = p * square + (float)(1.0 / 24.0);
-    p = p * square - 0.5f;
-    p = p * square + 1.0f;
-    return half > 0.25f ? -p : p;
+#ifdef __GNUC__
+    return __builtin_popcount(bits);
+#else
+    int32_t count = 0;
+    for (; bits != 0; bits &= bits - 1)
+        count++;
+    return count;
+#endif
 }
 
-/* A standard normal by Box and Muller; without calls, so that loops of it become vectors. */
-static inline float hwt_normal(uint64_t words)
+/* Point.scatter of hwtrain/arith/threefry.py: 20 coins and two numbers of 6 bits, brought to a normal. */
+static inline float hwt_scatter(uint32_t word)
 {
-    const float radius = sqrtf(-2.0f * hwt_log(hwt_unit_float((uint32_t)words) + 0x1p-24f));
-    return radius * hwt_cos_turn(hwt_unit_float((uint32_t)(words >> 32)));
+    const int32_t heads = hwt_popcount(word & 0xFFFFFu), dither = (int32_t)(word >> 20 & 63u) - (int32_t)(word >> 26);
+    const float m = (float)(64 * (heads - 10) + dither);
+    return m * (0.0067859204f + 1.4285637e-09f * (m * m));
 }
 
-static inline float hwt_row(const hwt_array *a, int32_t row, int32_t cell)
+/* The rows of parameters of one branch's portion. */
+static inline void hwt_rows(const hwt_array *a, int32_t branch, int32_t portion, const float *row[HWT_ROWS])
 {
-    return a->rows[(ptrdiff_t)row * a->columns + (a->columns == 1 ? 0 : cell)];
+    const float *own = a->own + ((ptrdiff_t)branch * a->portions + portion) * a->varied * HWT_PORTION;
+    for (int32_t k = 0; k < HWT_ROWS; k++) {
+        row[k] = a->varies >> k & 1 ? own : a->typical[k];
+        own += a->varies >> k & 1 ? HWT_PORTION : 0;
+    }
 }
 
 /* Sum over k < n of a^(n-1-k) b^k, by doubling, so that nothing cancels: 1 + r + ... + r^(n-1) for a = 1. */
@@ -87,118 +99,140 @@ static inline float hwt_series(float a, float b, int32_t n, const int32_t bits)
     return sum;
 }
 
-enum { HWT_PORTION = 256 };
-
-/* pulses[c] (> 0: LTP, < 0: LTD) on conductance cell[c], each below 2^bits and with a normal of its own.
+/* pulses[c] (> 0: LTP, < 0: LTD, 0: none) on conductance c, each below 2^bits and with a normal of its own.
  * One pulse maps travel t to t + s (1 - kappa t); the scatter is the law's, the ends stop it. */
-static inline void hwt_move(hwt_array *a, int32_t cells, const int32_t *cell, const int32_t *pulses,
-                            const float *noise, const int32_t bits)
+static inline void hwt_move(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const row[HWT_ROWS],
+                            int32_t at, const int32_t *restrict life, float *restrict g, int32_t *restrict wear,
+                            const int32_t *restrict pulses, const float *restrict noise, const int32_t bits)
 {
-    float low[HWT_PORTION], high[HWT_PORTION], step[HWT_PORTION], bend[HWT_PORTION], g[HWT_PORTION];
-    int32_t clipped[HWT_PORTION];
-    for (int32_t c = 0; c < cells; c++) {
-        const int rising = pulses[c] > 0;
-        low[c] = hwt_row(a, HWT_LOW, cell[c]);
-        high[c] = hwt_row(a, HWT_HIGH, cell[c]);
-        step[c] = hwt_row(a, rising ? HWT_UP_STEP : HWT_DOWN_STEP, cell[c]);
-        bend[c] = hwt_row(a, rising ? HWT_UP_BEND : HWT_DOWN_BEND, cell[c]);
-        g[c] = a->g[cell[c]];
-    }
-    const int affine = a->law == HWT_AFFINE, mult = a->kind == HWT_MULT;
-    const float range = a->rel_range, sigma = a->rel_step;
+    const float *restrict lows = row[HWT_LOW] + at, *restrict highs = row[HWT_HIGH] + at;
+    const float *restrict up_steps = row[HWT_UP_STEP] + at, *restrict up_bends = row[HWT_UP_BEND] + at;
+    const float *restrict down_steps = row[HWT_DOWN_STEP] + at, *restrict down_bends = row[HWT_DOWN_BEND] + at;
+    const float range = a->rel_range * a->rel_range, sigma = a->rel_step;
+    const float mult = a->kind == HWT_MULT ? 1.0f : 0.0f, add = 1.0f - mult; /* factors: they choose exactly */
+    int32_t ups = 0, downs = 0, lost_pulses = 0;
     for (int32_t c = 0; c < cells; c++) { /* no branches and no calls: this loop becomes vectors */
         const int rising = pulses[c] > 0;
         const int32_t count = rising ? pulses[c] : -pulses[c];
-        const float width = high[c] - low[c], travel = (rising ? g[c] - low[c] : high[c] - g[c]) / width;
-        const float first = step[c] / width, curve = affine ? bend[c] : 0.0f;
-        const float most = first * curve > 1.0f ? 1.0f : first * curve;
-        const float lost = most < HWT_STRAIGHT && most > -HWT_STRAIGHT ? 0.0f : most, rho = 1.0f - lost;
-        const float next = first - lost * travel, middle = first * (1.0f - curve / 2.0f);
-        const float mean = travel + next * hwt_series(1.0f, rho, count, bits);
-        const float from = mult ? rho * rho + (lost * sigma) * (lost * sigma) : 1.0f;
-        const float unit = sigma * (mult ? next : middle), share = range / width;
-        const float variance = (float)count * (share * share) + unit * unit * hwt_series(from, rho * rho, count, bits);
-        const float bounded = mean < 0.0f ? 0.0f : mean > 1.0f ? 1.0f : mean;
-        const float after = mean + sqrtf(variance) * noise[c];
-        const float moved = rising ? low[c] + after * width : high[c] - after * width;
-        clipped[c] = bounded - travel < (float)(HWT_TINY * count) * (middle < first ? middle : first) ? count : 0;
-        g[c] = moved < low[c] ? low[c] : moved > high[c] ? high[c] : moved;
+        const float low = lows[c], high = highs[c], width = high - low;
+        const float step = rising ? up_steps[c] : down_steps[c], bend = rising ? up_bends[c] : down_bends[c];
+        const float most = step * bend / width, below = most > 1.0f ? 1.0f : most;
+        const float lost = below < HWT_STRAIGHT && below > -HWT_STRAIGHT ? 0.0f : below, rho = 1.0f - lost;
+        const float travel = rising ? g[c] - low : high - g[c], next = step - lost * travel;
+        const float reach = hwt_series(1.0f, rho, count, bits), mean = travel + next * reach;
+        const float middle = step * (1.0f - bend / 2.0f), unit = sigma * (mult * next + add * middle);
+        const float from = mult * (rho * rho + (lost * sigma) * (lost * sigma)) + add;
+        const float gathered = hwt_series(from, rho * rho, count, bits);
+        const float after = mean + sqrtf((float)count * range + unit * unit * gathered) * noise[c];
+        const float moved = rising ? low + after : high - after;
+        const float bounded = mean < 0.0f ? 0.0f : mean > width ? width : mean;
+        const int frozen = wear[c] >= life[c];
+        const int still = bounded - travel < HWT_TINY * (float)count * (middle < step ? middle : step);
+        const float kept = moved < low ? low : moved > high ? high : moved;
+        g[c] = frozen | (count == 0) ? g[c] : kept;
+        wear[c] += count;
+        ups += rising ? count : 0;
+        downs += rising ? 0 : count;
+        lost_pulses += still | frozen ? count : 0;
     }
-    for (int32_t c = 0; c < cells; c++) {
-        const int32_t count = pulses[c] > 0 ? pulses[c] : -pulses[c];
-        const int stuck = hwt_row(a, HWT_STUCK, cell[c]) != 0.0f;
-        if (!stuck)
-            a->g[cell[c]] = g[c];
-        a->wear[cell[c]] += count;
-        a->counts[pulses[c] > 0 ? HWT_UP : HWT_DOWN] += count;
-        a->counts[HWT_CLIPPED] += stuck ? count : clipped[c];
-    }
+    tally->counts[HWT_UP] += ups;
+    tally->counts[HWT_DOWN] += downs;
+    tally->counts[HWT_CLIPPED] += lost_pulses;
 }
 
-/* The conductances that n pulses on one weight go to, and their pulses; returns how many, one or two. */
-static inline int32_t hwt_spread(hwt_array *a, int32_t w, int32_t n, int32_t *cell, int32_t *pulses)
+/* hwt_move, made for the longest train that is among the pulses. */
+static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const *row,
+                                 int32_t at, const int32_t *life, float *g, int32_t *wear,
+                                 const int32_t *pulses, const float *noise, int32_t most)
 {
-    const int32_t count = n < 0 ? -n : n, sign = n < 0 ? -1 : 1;
-    cell[0] = w;
-    pulses[0] = n;
-    switch (a->cell) {
-    case HWT_SINGLE:
-        return 1;
-    case HWT_BIDIRECTIONAL_PAIR:
-        cell[1] = w + a->weights;
-        pulses[1] = -n;
-        return 2;
-    case HWT_ALTERNATING_PAIR: { /* the side whose turn it is takes the larger half */
-        const int32_t turn = a->turn[w], larger = (count + 1) / 2 * sign, smaller = count / 2 * sign;
-        a->turn[w] = (uint8_t)(turn ^ (count & 1));
-        cell[0] = w + turn * a->weights;
-        cell[1] = w + (1 - turn) * a->weights;
-        pulses[0] = turn ? -larger : larger;
-        pulses[1] = turn ? smaller : -smaller;
-        return smaller != 0 ? 2 : 1;
-    }
-    case HWT_UNIDIRECTIONAL_LTP:
-        cell[0] = n < 0 ? w + a->weights : w;
-        pulses[0] = count;
-        return 1;
-    default:
-        cell[0] = n > 0 ? w + a->weights : w;
-        pulses[0] = -count;
-        return 1;
-    }
+#define HWT_MADE_FOR(bits) hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, bits)
+    if (most < 2)
+        HWT_MADE_FOR(1);
+    else if (most < 8)
+        HWT_MADE_FOR(3);
+    else if (most < 32)
+        HWT_MADE_FOR(5);
+    else
+        HWT_MADE_FOR(24);
+#undef HWT_MADE_FOR
 }
 
-static inline void hwt_set_unit(hwt_array *a, int32_t w)
-{
-    a->unit[w] = a->cell == HWT_SINGLE ? 2.0f * a->g[w] - 1.0f : a->g[w] - a->g[w + a->weights];
-}
-
-/* Land n[i] pulses on weight w[i], each weight once. In portions: the noise of a portion is drawn at once. */
-static inline void hwt_land(hwt_array *a, int32_t found, const int32_t *w, const int32_t *n, uint64_t point)
+/* Land pulses (len) on a portion of a branch, strip by strip; strips without pulses cost nothing. */
+static inline void hwt_land(hwt_array *a, hwt_tally *tally, int32_t branch, int32_t portion, int32_t len,
+                            const int32_t *pulses, uint64_t point)
 {
     const uint32_t k0 = (uint32_t)point, k1 = (uint32_t)(point >> 32);
+    const uint32_t element = ((uint32_t)branch * (uint32_t)a->portions + (uint32_t)portion) * HWT_PORTION;
+    const ptrdiff_t from = (ptrdiff_t)branch * a->weights + (ptrdiff_t)portion * HWT_PORTION;
     const int noisy = a->rel_range > 0.0f || a->rel_step > 0.0f;
-    int32_t cell[HWT_PORTION], pulses[HWT_PORTION];
-    float noise[HWT_PORTION] = {0.0f};
-    for (int32_t first = 0; first < found; first += HWT_PORTION / 2) {
-        const int32_t last = first + HWT_PORTION / 2 < found ? first + HWT_PORTION / 2 : found;
-        int32_t cells = 0, most = 0;
-        for (int32_t i = first; i < last; i++) {
-            cells += hwt_spread(a, w[i], n[i], cell + cells, pulses + cells);
-            most |= n[i] < 0 ? -n[i] : n[i];
-        }
+    const float *row[HWT_ROWS];
+    int32_t lives[HWT_STRIP];
+    float noise[HWT_STRIP] = {0.0f};
+    hwt_rows(a, branch, portion, row);
+    if (a->lives == 1)
+        for (int32_t c = 0; c < HWT_STRIP; c++)
+            lives[c] = a->life[0];
+    for (int32_t at = 0; at < len; at += HWT_STRIP) {
+        const int32_t cells = len - at < HWT_STRIP ? len - at : HWT_STRIP;
+        int32_t most = 0;
+        for (int32_t c = at; c < at + cells; c++)
+            most |= pulses[c] < 0 ? -pulses[c] : pulses[c];
+        if (most == 0)
+            continue;
         if (noisy)
-            for (int32_t c = 0; c < cells; c++)
-                noise[c] = hwt_normal(hwt_threefry(k0, k1, (uint32_t)cell[c], 0));
-        if (most == 1)
-            hwt_move(a, cells, cell, pulses, noise, 1);
-        else if (most < 32)
-            hwt_move(a, cells, cell, pulses, noise, 5);
-        else
-            hwt_move(a, cells, cell, pulses, noise, 24);
-        for (int32_t i = first; i < last; i++)
-            hwt_set_unit(a, w[i]);
+            for (int32_t half = 0; half < HWT_STRIP; half += 32) {
+                const uint32_t block = (element + (uint32_t)(at + half)) / 2;
+                for (int32_t l = 0; l < 16; l++) {
+                    uint32_t one, other;
+                    hwt_threefry_words(k0, k1, block + (uint32_t)l, 0, &one, &other);
+                    noise[half + l] = hwt_scatter(one);
+                    noise[half + 16 + l] = hwt_scatter(other);
+                }
+            }
+        hwt_move_most(a, tally, cells, row, at, a->lives == 1 ? lives : a->life + from + at, a->g + from + at,
+                      a->wear + from + at, pulses + at, noise, most);
     }
+}
+
+/* Land n pulses on every weight of a portion: on the conductances that the cell sends them to. */
+static inline void hwt_spread(hwt_array *a, hwt_tally *tally, int32_t portion, int32_t len, const int32_t *n,
+                              uint64_t point)
+{
+    int32_t first[HWT_PORTION], second[HWT_PORTION];
+    uint8_t *turn = a->turn + (ptrdiff_t)portion * HWT_PORTION;
+    switch (a->cell) {
+    case HWT_SINGLE:
+        hwt_land(a, tally, 0, portion, len, n, point);
+        return;
+    case HWT_BIDIRECTIONAL_PAIR:
+        for (int32_t c = 0; c < len; c++)
+            second[c] = -n[c];
+        hwt_land(a, tally, 0, portion, len, n, point);
+        hwt_land(a, tally, 1, portion, len, second, point);
+        return;
+    case HWT_ALTERNATING_PAIR: /* the side whose turn it is takes the larger half */
+        for (int32_t c = 0; c < len; c++) {
+            const int32_t count = n[c] < 0 ? -n[c] : n[c], sign = n[c] < 0 ? -1 : 1;
+            const int32_t larger = (count + 1) / 2 * sign, smaller = count / 2 * sign;
+            first[c] = turn[c] ? smaller : larger;
+            second[c] = turn[c] ? -larger : -smaller;
+            turn[c] = (uint8_t)(turn[c] ^ (count & 1));
+        }
+        break;
+    case HWT_UNIDIRECTIONAL_LTP:
+        for (int32_t c = 0; c < len; c++) {
+            first[c] = n[c] > 0 ? n[c] : 0;
+            second[c] = n[c] < 0 ? -n[c] : 0;
+        }
+        break;
+    default:
+        for (int32_t c = 0; c < len; c++) {
+            first[c] = n[c] < 0 ? n[c] : 0;
+            second[c] = n[c] > 0 ? -n[c] : 0;
+        }
+    }
+    hwt_land(a, tally, 0, portion, len, first, point);
+    hwt_land(a, tally, 1, portion, len, second, point);
 }
 
 /* Pulses of a typical device that come nearest to a travel: how many edges lie below it. */
@@ -216,187 +250,316 @@ static inline int32_t hwt_pulses_to(const hwt_array *a, float travel, int32_t wa
 }
 
 /* Drive a conductance back to the start of its branch. */
-static inline void hwt_reset(hwt_array *a, int32_t cell, int falls)
+static inline void hwt_reset(hwt_array *a, hwt_tally *tally, int32_t branch, int32_t w, int falls)
 {
-    const float low = hwt_row(a, HWT_LOW, cell), high = hwt_row(a, HWT_HIGH, cell), before = a->g[cell];
+    const ptrdiff_t cell = (ptrdiff_t)branch * a->weights + w;
+    const float *row[HWT_ROWS];
+    hwt_rows(a, branch, w / HWT_PORTION, row);
+    const float low = row[HWT_LOW][w % HWT_PORTION], high = row[HWT_HIGH][w % HWT_PORTION], before = a->g[cell];
     const float travel = (falls ? high - before : before - low) / (high - low);
     const int32_t way = falls ? HWT_DOWN : HWT_UP;
     const int32_t pulses = (falls ? a->downs : a->ups) - hwt_pulses_to(a, travel, way);
-    if (hwt_row(a, HWT_STUCK, cell) == 0.0f)
+    if (a->wear[cell] < a->life[a->lives == 1 ? 0 : cell])
         a->g[cell] = falls ? low : high;
     a->wear[cell] += pulses;
-    a->counts[way] += pulses;
-    a->counts[HWT_RESETS] += 1;
+    tally->counts[way] += pulses;
+    tally->counts[HWT_RESETS] += 1;
 }
 
-static inline int hwt_worn(const hwt_array *a, int32_t w)
-{
-    const float one = a->g[w], other = a->g[w + a->weights];
-    const float first = a->cell == HWT_UNIDIRECTIONAL_LTD ? 1.0f - one : one;
-    const float second = a->cell == HWT_UNIDIRECTIONAL_LTD ? 1.0f - other : other;
-    return (first > second ? first : second) > 0.75f && (first > second ? second : first) > 0.25f;
-}
-
-/* Reset both sides of a worn weight and write it from the start; every pulse takes a slot of its own. */
-static inline void hwt_rewrite(hwt_array *a, int32_t w, uint64_t point)
+/* Reset both sides of a weight and write it from the start; every pulse takes a slot of its own. */
+static inline void hwt_rewrite(hwt_array *a, hwt_tally *tally, int32_t w, uint64_t point)
 {
     const int32_t way = a->cell == HWT_UNIDIRECTIONAL_LTP ? HWT_UP : HWT_DOWN;
     const float weight = a->g[w] - a->g[w + a->weights];
-    const int64_t before = a->counts[HWT_UP] + a->counts[HWT_DOWN];
-    hwt_reset(a, w, way == HWT_UP);
-    hwt_reset(a, w + a->weights, way == HWT_UP);
-    const int32_t count = hwt_pulses_to(a, fabsf(weight), way), n = weight < 0.0f ? -count : count;
-    if (count != 0 && weight != 0.0f)
-        hwt_land(a, 1, &w, &n, point);
-    hwt_set_unit(a, w);
-    a->counts[HWT_SLOTS] += a->counts[HWT_UP] + a->counts[HWT_DOWN] - before;
+    const int64_t before = tally->counts[HWT_UP] + tally->counts[HWT_DOWN];
+    hwt_reset(a, tally, 0, w, way == HWT_UP);
+    hwt_reset(a, tally, 1, w, way == HWT_UP);
+    const int32_t count = hwt_pulses_to(a, fabsf(weight), way), n = way == HWT_UP ? count : -count;
+    if (count != 0 && weight != 0.0f) {
+        const int32_t branch = (weight > 0.0f) != (way == HWT_UP), portion = w / HWT_PORTION;
+        const ptrdiff_t cell = (ptrdiff_t)branch * a->weights + w;
+        const uint32_t element = ((uint32_t)branch * (uint32_t)a->portions) * HWT_PORTION + (uint32_t)w;
+        const uint64_t words = hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (element >> 5) * 16 + (element & 15), 0);
+        const float noise = hwt_scatter((uint32_t)(words >> (element >> 4 & 1 ? 32 : 0)));
+        const float *row[HWT_ROWS];
+        hwt_rows(a, branch, portion, row);
+        hwt_move_most(a, tally, 1, row, w % HWT_PORTION, a->life + (a->lives == 1 ? 0 : cell), a->g + cell,
+                      a->wear + cell, &n, &noise, count);
+    }
+    tally->counts[HWT_SLOTS] += tally->counts[HWT_UP] + tally->counts[HWT_DOWN] - before;
+    tally->counts[HWT_REFRESHING] += tally->counts[HWT_UP] + tally->counts[HWT_DOWN] - before;
 }
 
-/* At most one pulse a weight: P = min(1, |scale d x / step|). Drawn for crossings of live lines alone.
- * touched, amount (out * in_) get the weights and their pulses; returns how many. */
-static inline int32_t hwt_sign_pulse(hwt_array *a, int32_t out, int32_t in_, int32_t offset, float chance,
-                                     uint64_t draw, const float *x, const float *d, int32_t *touched,
-                                     int32_t *amount, int32_t *live, float *drive, uint32_t *words)
+/* Rewrite the weights of a portion that are worn, or every one; of those with pulses where there are any. */
+static inline void hwt_refresh(hwt_array *a, hwt_tally *tally, int32_t portion, int32_t len, int every,
+                               const int32_t *pulses, uint64_t point)
 {
-    const uint32_t k0 = (uint32_t)draw, k1 = (uint32_t)(draw >> 32);
-    int32_t lines = 0, found = 0;
-    for (int32_t i = 0; i < in_; i++)
-        if (x[i] != 0.0f) {
-            live[lines] = i;
-            drive[lines++] = x[i];
+    const float *one = a->g + (ptrdiff_t)portion * HWT_PORTION, *other = one + a->weights;
+    const int falls = a->cell == HWT_UNIDIRECTIONAL_LTD;
+    int32_t due[HWT_PORTION], any = 0;
+    for (int32_t c = 0; c < len; c++) {
+        const float first = falls ? 1.0f - one[c] : one[c], second = falls ? 1.0f - other[c] : other[c];
+        const float larger = first > second ? first : second, smaller = first > second ? second : first;
+        due[c] = every | ((larger > 0.75f) & (smaller > 0.25f));
+        if (pulses != NULL)
+            due[c] &= pulses[c] != 0;
+        any |= due[c];
+    }
+    if (any)
+        for (int32_t c = 0; c < len; c++)
+            if (due[c])
+                hwt_rewrite(a, tally, portion * HWT_PORTION + c, point);
+}
+
+/* Random bits on every line, Point.trains of hwtrain/arith/threefry.py: plane after plane of 24, until every
+ * comparison of a uniform with its line's chance is decided. v, bits, live (n) */
+static inline void hwt_trains(uint64_t point, int32_t n, const float *v, float factor, int32_t train,
+                              int32_t *bits, int32_t *live)
+{
+    const uint32_t k0 = (uint32_t)point, k1 = (uint32_t)(point >> 32), whole = (1u << train) - 1u;
+    int32_t lines = 0;
+    for (int32_t i = 0; i < n; i++) {
+        bits[i] = 0;
+        live[lines] = i;
+        lines += v[i] != 0.0f; /* a line that stands at 0 never sends */
+    }
+    for (int32_t first = 0; first < lines; first += 16) {
+        uint32_t block[16], limit[16], less[16], even[16], open = 1;
+        for (int32_t l = 0; l < 16; l++) {
+            const int32_t line = live[first + l < lines ? first + l : first];
+            const float chance = fabsf(v[line]) * factor;
+            const int sure = chance >= 1.0f;
+            block[l] = 12u * (uint32_t)line;
+            limit[l] = (uint32_t)(sure ? 0.0f : ceilf(chance * 0x1p24f)); /* u < chance: 2^24 u < limit */
+            less[l] = sure ? whole : 0;
+            even[l] = sure ? 0 : whole;
         }
-    for (int32_t o = 0; o < out; o++) {
-        if (d[o] == 0.0f)
+        for (int32_t plane = 23; plane > 0 && open != 0; plane -= 2) {
+            open = 0;
+            for (int32_t l = 0; l < 16; l++) {
+                const uint32_t one = 0u - (limit[l] >> plane & 1u), other = 0u - (limit[l] >> (plane - 1) & 1u);
+                uint32_t first_plane, second_plane;
+                hwt_threefry_words(k0, k1, block[l]++, 0, &first_plane, &second_plane);
+                less[l] |= even[l] & one & ~first_plane;
+                even[l] &= ~(one ^ first_plane);
+                less[l] |= even[l] & other & ~second_plane;
+                even[l] &= ~(other ^ second_plane);
+                open |= even[l];
+            }
+        }
+        for (int32_t l = 0; l < 16 && first + l < lines; l++)
+            bits[live[first + l]] = (int32_t)less[l];
+    }
+}
+
+/* How one pair (x, d) of vectors pulses: trains on the lines, or one lot a crossing. */
+typedef struct {
+    int32_t update;
+    const float *x, *d;
+    const int32_t *columns, *rows, *falling; /* bits of the trains; -1 where d pulls down */
+    float chance;
+    uint32_t lot0, lot1;
+    int down;
+} hwt_pair;
+
+/* n pulses for the weights of a portion, the group's first weight being ``offset``; returns the bits that are
+ * in any of them. ``sent`` (out) gets which signs a row of the array has sent. */
+static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tally *tally, int32_t offset,
+                               int32_t portion, int32_t len, int32_t *n, uint8_t *sent)
+{
+    int32_t most = 0;
+    for (int32_t c = 0; c < HWT_PORTION; c++)
+        n[c] = 0;
+    for (int32_t c = 0; c < len;) {
+        const int32_t place = portion * HWT_PORTION + c - offset;
+        if (place < 0) { /* of the group before */
+            c -= place;
             continue;
-        const float row = d[o] * chance;
-        const uint32_t first = (uint32_t)(o * in_);
-        int used[2] = {0, 0};
-        for (int32_t l = 0; l < lines; l++) /* apart from the rest, so that it becomes vectors */
-            words[l] = (uint32_t)hwt_threefry(k0, k1, first + (uint32_t)live[l], 0);
-        a->counts[HWT_RANDOMS] += lines;
-        for (int32_t l = 0; l < lines; l++) {
-            const float wanted = row * drive[l];
-            if (hwt_unit_float(words[l]) >= fabsf(wanted))
-                continue;
-            used[wanted > 0.0f] = 1;
-            touched[found] = offset + o * in_ + live[l];
-            amount[found++] = wanted > 0.0f ? 1 : -1;
         }
-        a->counts[HWT_SLOTS] += used[0] + used[1];
+        const int32_t i = place / a->out, o = place % a->out;
+        const int32_t left = len - c < a->out - o ? len - c : a->out - o;
+        if (i >= a->in_)
+            break;
+        if (pair->x[i] != 0.0f && pair->update == HWT_STOCHASTIC_PULSE) {
+            const uint32_t column = (uint32_t)pair->columns[i];
+            const int32_t flip = (pair->x[i] < 0.0f) != pair->down ? -1 : 0;
+            const int32_t *restrict rows = pair->rows + o, *restrict falling = pair->falling + o;
+            int32_t *restrict to = n + c;
+            if (column != 0)
+                for (int32_t k = 0; k < left; k++) {
+                    const int32_t hits = hwt_popcount(column & (uint32_t)rows[k]), minus = flip ^ falling[k];
+                    to[k] = (hits ^ minus) - minus;
+                    most |= hits;
+                }
+        } else if (pair->x[i] != 0.0f) {
+            const float *restrict d = pair->d + o;
+            int32_t *restrict to = n + c;
+            int32_t drawn = 0;
+            for (int32_t k = 0; k < left; k++) {
+                const float wanted = d[k] * pair->chance * pair->x[i];
+                const uint32_t element = (uint32_t)(o + k) * (uint32_t)a->in_ + (uint32_t)i;
+                const uint32_t word = (uint32_t)hwt_threefry(pair->lot0, pair->lot1, element, 0);
+                const int hit = hwt_unit_float(word) < fabsf(wanted);
+                to[k] = hit ? (wanted > 0.0f ? 1 : -1) : 0;
+                sent[o + k] = (uint8_t)(sent[o + k] | (hit ? (wanted > 0.0f ? 1 : 2) : 0));
+                drawn += d[k] != 0.0f;
+                most |= hit;
+            }
+            tally->counts[HWT_RANDOMS] += drawn;
+        }
+        c += left;
     }
-    return found;
+    return most;
 }
 
-static inline uint32_t hwt_train_bits(uint64_t point, int32_t line, int32_t train, float chance)
-{
-    uint32_t bits = 0;
-    for (int32_t t = 0; t < train; t++) {
-        const uint64_t words = hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)(line * train + t), 0);
-        bits |= (uint32_t)(hwt_unit_float((uint32_t)words) < chance) << t;
-    }
-    return bits;
-}
-
-static inline int32_t hwt_popcount(uint32_t bits)
-{
-#ifdef __GNUC__
-    return __builtin_popcount(bits);
-#else
-    int32_t count = 0;
-    for (; bits != 0; bits &= bits - 1)
-        count++;
-    return count;
-#endif
-}
-
-/* Trains of random bits on every line; a weight gets a pulse for each slot in which both of its lines send. */
-static inline int32_t hwt_stochastic_pulse(hwt_array *a, int32_t out, int32_t in_, int32_t offset, double scale,
-                                           double dw, uint64_t column, uint64_t rows, const float *x,
-                                           const float *d, int32_t *touched, int32_t *amount,
-                                           int32_t *live, uint32_t *bits)
+/* The trains of a pair; their length, 0 where nothing is to be sent. */
+static inline int32_t hwt_stochastic(hwt_pair *pair, int32_t in_, int32_t out, double scale, double dw,
+                                     uint64_t column, uint64_t row, int32_t *columns, int32_t *rows, int32_t *live)
 {
     float x_most = 0.0f, d_most = 0.0f;
-    int32_t found = 0, lines = 0;
     for (int32_t i = 0; i < in_; i++)
-        x_most = fabsf(x[i]) > x_most ? fabsf(x[i]) : x_most;
+        x_most = fabsf(pair->x[i]) > x_most ? fabsf(pair->x[i]) : x_most;
     for (int32_t o = 0; o < out; o++)
-        d_most = fabsf(d[o]) > d_most ? fabsf(d[o]) : d_most;
+        d_most = fabsf(pair->d[o]) > d_most ? fabsf(pair->d[o]) : d_most;
     const double k = fabs(scale) * (double)x_most * (double)d_most / dw;
     if (k == 0.0)
         return 0;
     const int32_t train = k < HWT_BL_MAX ? (int32_t)ceil(k) : HWT_BL_MAX;
     const double amplitude = sqrt(fabs(scale) / (dw * train));
     const double balance = sqrt((double)x_most / ((double)d_most * (k > HWT_BL_MAX ? HWT_BL_MAX / k : 1.0)));
-    for (int32_t i = 0; i < in_; i++) { /* a line that stands at 0 never sends: it is left out */
-        const uint32_t sent = x[i] == 0.0f ? 0 : hwt_train_bits(column, i, train, fabsf(x[i]) * (float)(amplitude / balance));
-        if (sent != 0) {
-            live[lines] = i;
-            bits[lines++] = sent;
-        }
-    }
-    for (int32_t o = 0; o < out; o++) {
-        const uint32_t sent = d[o] == 0.0f ? 0 : hwt_train_bits(rows, o, train, fabsf(d[o]) * (float)(amplitude * balance));
-        if (sent == 0)
-            continue;
-        for (int32_t l = 0; l < lines; l++) {
-            const int32_t count = hwt_popcount(sent & bits[l]);
-            if (count == 0)
-                continue;
-            const int rises = (d[o] > 0.0f) == (x[live[l]] > 0.0f) ? scale > 0.0 : scale < 0.0;
-            touched[found] = offset + o * in_ + live[l];
-            amount[found++] = rises ? count : -count;
-        }
-    }
-    a->counts[HWT_SLOTS] += 2 * train;
-    a->counts[HWT_RANDOMS] += (int64_t)train * (in_ + out);
-    return found;
+    hwt_trains(column, in_, pair->x, (float)(amplitude / balance), train, columns, live);
+    hwt_trains(row, out, pair->d, (float)(amplitude * balance), train, rows, live);
+    return train;
 }
 
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
  * refresh that the policy asks for.
- * g, wear (cells), unit (weights), turn (turns), updates (1), counts (6), rows (7, columns),
- * edges_up (ups), edges_down (downs), touched, amount (weights), live, words (in_), drive (in_),
- * x (pairs, groups, in_), d (pairs, groups, out) */
-static inline void hwt_xbar_write(int32_t cells, int32_t weights, int32_t turns, int32_t columns, int32_t ups,
-                                  int32_t downs, int32_t in_, int32_t pairs, int32_t groups, int32_t out,
-                                  double scale, double dw, int32_t update, int32_t cell, int32_t law,
-                                  int32_t kind, int32_t refresh, int64_t refresh_every, float rel_range,
-                                  float rel_step, uint32_t update0, uint32_t update1, uint32_t pulse0,
-                                  uint32_t pulse1, uint32_t step, float *g, int32_t *wear, float *unit,
-                                  uint8_t *turn, int64_t *updates, int64_t *counts, const float *rows,
-                                  const float *edges_up, const float *edges_down, int32_t *touched,
-                                  int32_t *amount, int32_t *live, float *drive, int32_t *words, const float *x, const float *d)
+ * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (7), own (owned), typical (6),
+ * life (lives), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines),
+ * sent (sends: threads * out), x (pairs, groups, in_), d (pairs, groups, out) */
+static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t turns,
+                                  int32_t owned, int32_t lives, int32_t ups, int32_t downs, int32_t lines,
+                                  int32_t sends, int32_t pairs, double scale, double dw, int32_t update,
+                                  int32_t cell, int32_t kind, int32_t refresh, int64_t refresh_every, int32_t varies,
+                                  float rel_range, float rel_step, uint32_t update0, uint32_t update1, uint32_t pulse0,
+                                  uint32_t pulse1, uint32_t step, float *g, int32_t *wear, uint8_t *turn,
+                                  int64_t *updates, int64_t *counts, const float *own, const float *typical,
+                                  const int32_t *life, const float *edges_up, const float *edges_down,
+                                  int32_t *columns, int32_t *rows, int32_t *falling, int32_t *live, uint8_t *sent,
+                                  const float *x, const float *d)
 {
-    hwt_array a = {cells, weights, columns, ups, downs, law, cell, kind, rel_range, rel_step, g, unit, wear,
-                   turn, counts, rows, {edges_up, edges_down}, pulse0, pulse1, step, 0, 0};
-    (void)turns;
+    const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
+    const int one_way = cell == HWT_UNIDIRECTIONAL_LTP || cell == HWT_UNIDIRECTIONAL_LTD;
+    hwt_array a = {groups, out, in_, weights, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
+                   cell, kind, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, {edges_up, edges_down}};
+    hwt_tally tally[HWT_THREADS];
+    (void)branches; (void)turns; (void)owned; (void)lines; (void)sends;
+    for (int32_t k = 0; k < HWT_ROWS; k++)
+        for (int32_t c = 0; c < HWT_PORTION && !(varies >> k & 1); c++)
+            a.typical[k][c] = typical[k];
+    for (int32_t t = 0; t < HWT_THREADS; t++)
+        tally[t] = (hwt_tally){{0}};
     for (int32_t n = 0; n < pairs * groups; n++) {
-        const int32_t group = n % groups, offset = group * out * in_;
-        const float *input = x + (ptrdiff_t)n * in_, *error = d + (ptrdiff_t)n * out;
+        const int32_t offset = n % groups * out * in_;
+        const int32_t first = offset / HWT_PORTION, last = (offset + out * in_ - 1) / HWT_PORTION;
         const uint64_t draw = hwt_point(update0, update1, step, (uint32_t)n, 0);
         const uint64_t scatter = hwt_point(pulse0, pulse1, step, (uint32_t)n, 0);
-        int32_t found;
-        if (update == HWT_SIGN_PULSE)
-            found = hwt_sign_pulse(&a, out, in_, offset, (float)(scale / dw), draw, input, error, touched, amount,
-                                   live, drive, (uint32_t *)words);
-        else
-            found = hwt_stochastic_pulse(&a, out, in_, offset, scale, dw, draw,
-                                         hwt_point(update0, update1, step, (uint32_t)n, 1), input, error, touched,
-                                         amount, live, (uint32_t *)words);
-        hwt_land(&a, found, touched, amount, scatter);
-        if (cell != HWT_UNIDIRECTIONAL_LTP && cell != HWT_UNIDIRECTIONAL_LTD)
-            continue;
-        *updates += 1;
         const uint64_t again = hwt_point(pulse0, pulse1, step, (uint32_t)n, 1);
-        const int due = *updates % refresh_every == 0;
-        if (refresh == HWT_THRESHOLD) {
-            for (int32_t t = 0; t < found; t++)
-                if (hwt_worn(&a, touched[t]))
-                    hwt_rewrite(&a, touched[t], again);
-        } else if (due && refresh != HWT_NONE) {
-            for (int32_t w = 0; w < weights; w++)
-                if (refresh == HWT_FULL_INIT || hwt_worn(&a, w))
-                    hwt_rewrite(&a, w, again);
+        hwt_pair pair = {update, x + (ptrdiff_t)n * in_, d + (ptrdiff_t)n * out, columns, rows, falling,
+                         (float)(scale / dw), (uint32_t)draw, (uint32_t)(draw >> 32), scale < 0.0};
+        int live_pair = 1;
+        if (update == HWT_STOCHASTIC_PULSE) {
+            const int32_t train = hwt_stochastic(&pair, in_, out, scale, dw, draw,
+                                                 hwt_point(update0, update1, step, (uint32_t)n, 1), columns, rows, live);
+            for (int32_t o = 0; o < out; o++)
+                falling[o] = pair.d[o] < 0.0f ? -1 : 0;
+            tally[0].counts[HWT_SLOTS] += 2 * train;
+            tally[0].counts[HWT_RANDOMS] += (int64_t)train * (in_ + out);
+            live_pair = train != 0;
+        } else
+            for (int32_t o = 0; o < HWT_THREADS * out; o++)
+                sent[o] = 0;
+        *updates += one_way;
+        const int whole = refresh != HWT_THRESHOLD && refresh != HWT_NONE && *updates % refresh_every == 0;
+        HWT_PARALLEL
+        for (int32_t t = 0; t < HWT_THREADS; t++)
+            for (int32_t portion = first + t; portion <= last && live_pair; portion += HWT_THREADS) {
+                const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
+                int32_t pulses[HWT_PORTION];
+                if (hwt_fill(&a, &pair, &tally[t], offset, portion, len, pulses, sent + t * out) == 0)
+                    continue;
+                hwt_spread(&a, &tally[t], portion, len, pulses, scatter);
+                if (one_way && refresh == HWT_THRESHOLD)
+                    hwt_refresh(&a, &tally[t], portion, len, 0, pulses, again);
+            }
+        for (int32_t o = 0; o < out && update == HWT_SIGN_PULSE; o++) {
+            uint8_t signs = 0;
+            for (int32_t t = 0; t < HWT_THREADS; t++)
+                signs = (uint8_t)(signs | sent[t * out + o]);
+            tally[0].counts[HWT_SLOTS] += (signs & 1) + (signs >> 1);
+        }
+        if (one_way && whole)
+            for (int32_t portion = 0; portion < portions; portion++) {
+                const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
+                hwt_refresh(&a, &tally[0], portion, len, refresh == HWT_FULL_INIT, NULL, again);
+            }
+    }
+    for (int32_t t = 0; t < HWT_THREADS; t++)
+        for (int32_t k = 0; k < HWT_COUNTS; k++)
+            counts[k] += tally[t].counts[k];
+}
+
+/* The weight that conductances make, as a share of the largest one. */
+static inline float hwt_weight_of(int32_t cell, float first, float second)
+{
+    return cell == HWT_SINGLE ? 2.0f * first - 1.0f : first - second;
+}
+
+/* y = W x, input after input. g (branches, groups, in_, out), x (batch, groups, in_) -> y (batch, groups, out) */
+static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t batch,
+                                 int32_t cell, const float *g, const float *x, float *y)
+{
+    const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
+    for (int32_t n = 0; n < batch * groups; n++) {
+        const float *matrix = g + (ptrdiff_t)(n % groups) * in_ * out, *input = x + (ptrdiff_t)n * in_;
+        float *restrict output = y + (ptrdiff_t)n * out;
+        for (int32_t o = 0; o < out; o++)
+            output[o] = 0.0f;
+        for (int32_t i = 0; i < in_; i++) {
+            const float *restrict row = matrix + (ptrdiff_t)i * out, drive = input[i];
+            if (drive == 0.0f)
+                continue;
+            if (cell == HWT_SINGLE)
+                for (int32_t o = 0; o < out; o++)
+                    output[o] += hwt_weight_of(HWT_SINGLE, row[o], 0.0f) * drive;
+            else
+                for (int32_t o = 0; o < out; o++)
+                    output[o] += hwt_weight_of(cell, row[o], row[second + o]) * drive;
+        }
+    }
+}
+
+/* W^T d, in 16 lanes. g (branches, groups, in_, out), d (batch, groups, out) -> y (batch, groups, in_) */
+static inline void hwt_xbar_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t batch,
+                                   int32_t cell, const float *g, const float *d, float *y)
+{
+    const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
+    for (int32_t n = 0; n < batch * groups; n++) {
+        const float *matrix = g + (ptrdiff_t)(n % groups) * in_ * out, *error = d + (ptrdiff_t)n * out;
+        HWT_PARALLEL
+        for (int32_t i = 0; i < in_; i++) {
+            const float *row = matrix + (ptrdiff_t)i * out;
+            float lane[HWT_LANES] = {0.0f};
+            int32_t o = 0;
+            for (; o + HWT_LANES <= out; o += HWT_LANES)
+                for (int32_t l = 0; l < HWT_LANES; l++)
+                    lane[l] += hwt_weight_of(cell, row[o + l], row[second + o + l]) * error[o + l];
+            for (; o < out; o++)
+                lane[o % HWT_LANES] += hwt_weight_of(cell, row[o], row[second + o]) * error[o];
+            for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
+                for (int32_t l = 0; l < half; l++)
+                    lane[l] += lane[l + half];
+            y[(ptrdiff_t)n * in_ + i] = lane[0];
         }
     }
 }

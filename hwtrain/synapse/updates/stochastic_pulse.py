@@ -79,6 +79,8 @@ class StochasticPulse(Update):
     def _bits(
         self, chance: Tensor, train: int, draws: Stream, when: tuple[int, int, int]
     ) -> Float[Tensor, "lines train"]:
-        lot = torch.from_numpy(draws.at(*when).uniform(chance.numel() * train))
-        lot = lot.to(chance.device).view(chance.numel(), train)
-        return (lot < chance[:, None]).to(chance.dtype)
+        live = chance.nonzero()[:, 0]  # a line that stands at 0 never sends
+        lot = torch.from_numpy(draws.at(*when).trains(live.cpu().numpy().astype("uint32"), train))
+        bits = chance.new_zeros(chance.numel(), train)
+        bits[live] = (lot.to(chance.device) < chance[live, None]).to(chance.dtype)
+        return bits
