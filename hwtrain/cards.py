@@ -215,6 +215,30 @@ class Pulse(Strict):
     )
 
 
+Ends = tuple[float, float]
+
+
+class Retention(Strict):
+    """What becomes of a conductance after it was written, for ``hwtrain deploy``; g is G / g_max."""
+
+    write_sd: list[float] = key(
+        "sd of a written conductance, share of g_max: coefficients of 1, g, g^2 ...",
+        "write levels by write-verify and fit the scatter",
+        min_length=1,
+    )
+    t0_s: float = key("time after writing of the first read", "note it", gt=0)
+    drift: float = key("mean drift exponent at g = 1", "fit ln G against ln t", default=0.0)
+    drift_ln: float = key("change of the mean exponent with ln g", "fit it over levels", default=0.0)
+    drift_ends: Ends = key("smallest and largest mean exponent", "read the fit", default=(0.0, 1.0))
+    drift_sd: float = key("sd of the exponent between cells at g = 1", "sd over cells", default=0.0)
+    drift_sd_ln: float = key("change of that sd with ln g", "fit it over levels", default=0.0)
+    drift_sd_ends: Ends = key("smallest and largest sd of the exponent", "read it", default=(0.0, 1.0))
+    flicker: float = key("1/f noise at g = 1, share of G", "fit read noise over time", default=0.0, ge=0)
+    flicker_power: float = key("power of g by which flicker falls", "fit it over levels", default=0.0, ge=0)
+    flicker_most: float = key("largest flicker, share of G", "read the fit", default=1.0, gt=0)
+    t_read_s: float = key("time that one read takes", "set it", default=250e-9, gt=0)
+
+
 class CellChoice(Strict):
     """The cell that suits the device; ``--cell`` and ``--refresh`` override it."""
 
@@ -252,6 +276,7 @@ class SynapseCard(Strict):
     read: Read = Read()
     faults: Faults = Faults()
     pulse: Pulse = Pulse()
+    retention: Retention | None = None
     cell: CellChoice = CellChoice()
     expect: Expect = Expect()
 
@@ -272,6 +297,16 @@ class SynapseCard(Strict):
             )
         self.law()
         return self
+
+    def pulse_energy_J(self, way: Literal["up", "down"]) -> float | None:
+        """Energy of one pulse: the card's own figure, else V^2 G t at mid-range; None if not known."""
+        pulse = self.pulse
+        if pulse.energy_J is not None:
+            return pulse.energy_J
+        volt, second = (pulse.v_up_V, pulse.t_up_s) if way == "up" else (pulse.v_down_V, pulse.t_down_s)
+        if volt is None or second is None or self.range.middle_S is None:
+            return None
+        return volt**2 * self.range.middle_S * second
 
     def law(self) -> Any:
         """The conductance law with this card's parameters."""

@@ -123,8 +123,8 @@ def facts(name: str) -> Facts:
         _symmetry(law),
         math.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle) if given else None,
         d2d or None,
-        _energy(found, "up"),
-        _energy(found, "down"),
+        found.pulse_energy_J("up"),
+        found.pulse_energy_J("down"),
         found.provenance.kind,
         found.provenance.citation,
         found.provenance.verified,
@@ -269,13 +269,3 @@ def _symmetry(law: Law) -> float | None:
     at = int(turns[0])
     share = float(off[at] / (off[at] - off[at + 1]))
     return 2 * float(g[at] + share * (g[at + 1] - g[at])) - 1
-
-
-def _energy(found: SynapseCard, way: Way) -> float | None:
-    pulse = found.pulse
-    if pulse.energy_J is not None:
-        return pulse.energy_J
-    volt, second = getattr(pulse, f"v_{way}_V"), getattr(pulse, f"t_{way}_s")
-    if volt is None or second is None or found.range.middle_S is None:
-        return None
-    return float(volt**2 * found.range.middle_S * second)

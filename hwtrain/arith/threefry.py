@@ -50,6 +50,8 @@ class Purpose(IntEnum):
     PHYSICS = 20
     DISTURB = 21
     RULE = 22
+    WRITE_NOISE = 30
+    AGED_READ = 31
 
 
 def threefry(key: Words, counter: Words) -> Words:

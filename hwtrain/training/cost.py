@@ -70,22 +70,10 @@ def pulse_cost(ledger: Ledger, layer: str, card: SynapseCard) -> PulseCost:
 
 
 def _energy(up: int, down: int, card: SynapseCard) -> float | None:
-    """V^2 G t at mid-range for every pulse, or the card's measured energy."""
-    pulse = card.pulse
-    if pulse.energy_J is not None:
-        return (up + down) * pulse.energy_J
-    conductance = card.range.middle_S
-    total = 0.0
-    for n, volt, second in (
-        (up, pulse.v_up_V, pulse.t_up_s),
-        (down, pulse.v_down_V, pulse.t_down_s),
-    ):
-        if n == 0:
-            continue
-        if volt is None or second is None or conductance is None:
-            return None
-        total += n * volt**2 * conductance * second
-    return total
+    """The energy of every pulse; None where that of one that was sent is not known."""
+    one = (card.pulse_energy_J("up"), up), (card.pulse_energy_J("down"), down)
+    used = [None if energy is None else energy * n for energy, n in one if n > 0]
+    return total(used) if used else 0.0
 
 
 def _time(up: int, down: int, slots: int, card: SynapseCard) -> float | None:

@@ -1,0 +1,169 @@
+"""Trained weights on a device that forgets: accuracy against the time since they were written.
+
+A weight w of an array whose largest is w_max is written on one side of a pair, G = g_min + |w|/w_max
+(g_max - g_min), the other side at g_min. Then, with g = G/g_max and every xi a standard normal of its own,
+
+    writing    G_0 = G + g_max s(g) xi, s a polynomial of the card
+    drift      G(t) = G_0 ((t + t_0)/t_0)^-nu, nu = |mean(g) + sd(g) xi|, both straight in ln g, within limits
+    reading    G (1 + Q(g) sqrt(ln((t + t_0 + t_read) / (2 t_read))) xi), Q = min(flicker / g^power, most)
+
+which is the form, and the order, of aihwkit's PCMLikeNoiseModel (after Nandakumar et al., ICECS 2019). No
+conductance falls below 0. With compensation, all weights of an array are multiplied by one number, the mean
+magnitude of its reads just after writing over that now (global drift compensation, by one-hot inputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hwtrain.arith.threefry import Purpose, Stream, Streams
+from hwtrain.cards import SynapseCard, card
+from hwtrain.errors import ConfigError
+from hwtrain.training.engine import TorchEngine
+from hwtrain.training.rebuild import Rebuilt, rebuild
+from hwtrain.training.trial import Spec, place
+
+Values = NDArray[np.float64]
+
+TIMES_S = (0.0, 60.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0, 31_536_000.0)
+"""Just written, a minute, an hour, a day, a week, 30 days, a year."""
+
+
+@dataclass(frozen=True)
+class Age:
+    """Accuracies of every writing at a time, without and with compensation; the mean drift of the weights."""
+
+    time_s: float
+    accuracies: list[float]
+    compensated: list[float]
+    left: float
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A trial on a card; ``software`` is the accuracy of the weights as they were trained."""
+
+    trial: str
+    card: str
+    samples: int
+    software: float
+    ages: list[Age]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def deploy(
+    run: Path,
+    device: str,
+    times_s: Sequence[float] = TIMES_S,
+    repeats: int = 5,
+    tick: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Deployed:
+    """Write a trial's weights ``repeats`` times and look at every time.
+
+    Raises:
+        ConfigError: the card says nothing of what happens after writing, or a time is before writing.
+    """
+    found = card(device)
+    if not isinstance(found, SynapseCard) or found.retention is None:
+        raise ConfigError(
+            f"{device}: no effect: the card has no [retention], so nothing is known of what it does after "
+            "writing: choose a card that has, such as pcm-gst"
+        )
+    if repeats < 1 or not times_s or min(times_s) < 0:
+        raise ConfigError("deploy needs times of 0 s or more and at least one writing: correct them")
+    trial = rebuild(run)
+    weights = {path: array.peek().double().numpy() for path, array in trial.bound.net.arrays()}
+    written = {path: value for path, value in weights.items() if path.endswith(".weight")}
+    software = _accuracy(trial, weights)
+    rows: list[list[tuple[float, float, float]]] = [[] for _ in times_s]
+    for repeat in range(repeats):
+        streams = Streams(trial.spec.seed + repeat)
+        pairs = {
+            path: Pair(found, value, streams, number)
+            for number, (path, value) in enumerate(sorted(written.items()))
+        }
+        for number, (time_s, row) in enumerate(zip(times_s, rows, strict=True)):
+            aged = {path: pair.read(time_s, number) for path, pair in pairs.items()}
+            right = {path: value * pairs[path].compensation(value) for path, value in aged.items()}
+            row.append(
+                (
+                    _accuracy(trial, weights | aged),
+                    _accuracy(trial, weights | right),
+                    float(
+                        np.mean([abs(aged[path]).sum() / abs(value).sum() for path, value in written.items()])
+                    ),
+                )
+            )
+            tick(device, repeat * len(times_s) + number + 1, repeats * len(times_s))
+    ages = [
+        Age(
+            time_s, [a for a, _, _ in row], [c for _, c, _ in row], float(np.mean([left for *_, left in row]))
+        )
+        for time_s, row in zip(times_s, rows, strict=True)
+    ]
+    return Deployed(trial.spec.name, device, len(trial.data.eval_y), software, ages)
+
+
+class Pair:
+    """The weights of one array, written once on pairs of conductances."""
+
+    def __init__(self, found: SynapseCard, weights: Values, streams: Streams, number: int) -> None:
+        assert found.retention is not None
+        self.card, self.says = found, found.retention
+        self.w_max = float(abs(weights).max()) or 1.0
+        self._reads = streams.stream(Purpose.AGED_READ, number)
+        span, self.g_max = found.range, found.range.g_max_S
+        sides = np.stack([weights.clip(min=0), (-weights).clip(min=0)]) / self.w_max
+        target = (span.g_min_S + sides * (span.g_max_S - span.g_min_S)) / self.g_max
+        writes = streams.stream(Purpose.WRITE_NOISE, number)
+        spread = sum(c * target**k for k, c in enumerate(self.says.write_sd))
+        self.g = (target + spread * _normal(writes, 0, target)).clip(min=0)
+        log = np.log(target)
+        mean = (self.says.drift + self.says.drift_ln * log).clip(*self.says.drift_ends)
+        sd = (self.says.drift_sd + self.says.drift_sd_ln * log).clip(*self.says.drift_sd_ends)
+        self.nu = abs(mean + sd * _normal(writes, 1, target))
+        self.first = self._level(self.read(0.0, 255))
+
+    def read(self, time_s: float, look: int) -> Values:
+        """The weights as they are read at a time after writing; ``look`` numbers the noise."""
+        says = self.says
+        aged = self.g * ((time_s + says.t0_s) / says.t0_s) ** -self.nu
+        quality = (says.flicker / np.maximum(self.g**says.flicker_power, 1e-3)).clip(max=says.flicker_most)
+        spread = quality * np.sqrt(np.log((time_s + says.t0_s + says.t_read_s) / (2 * says.t_read_s)))
+        seen = (aged * (1 + spread * _normal(self._reads, look, aged))).clip(min=0)
+        span = self.card.range
+        weights: Values = (seen[0] - seen[1]) * self.w_max * self.g_max / (span.g_max_S - span.g_min_S)
+        return weights
+
+    def compensation(self, weights: Values) -> float:
+        """The factor that brings the mean magnitude of these weights back to where it was."""
+        return self.first / self._level(weights)
+
+    def _level(self, weights: Values) -> float:
+        return float(max(abs(weights).mean(), 1e-12))
+
+
+def _normal(stream: Stream, look: int, like: Values) -> Values:
+    return stream.at(0, 0, look).normal(like.size).reshape(like.shape).astype(np.float64)
+
+
+def _accuracy(trial: Rebuilt, weights: dict[str, Values]) -> float:
+    """Of these weights as plain numbers, on the split that the run was evaluated on."""
+    spec = Spec("deployed", "backprop", "float32", trial.spec.seed, trial.spec.lr)
+    bound, ledger = place(spec, trial.config, trial.bound.net)
+    for path, array in bound.net.arrays():
+        array.load(torch.from_numpy(weights[path]))
+    engine = TorchEngine(bound, ledger, 1)
+    x, labels = torch.from_numpy(trial.data.eval_x), torch.from_numpy(trial.data.eval_y)
+    found = engine.evaluate(x, labels, 0)
+    return found.correct / found.samples
