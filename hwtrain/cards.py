@@ -276,7 +276,9 @@ class SynapseCard(Strict):
     read: Read = Read()
     faults: Faults = Faults()
     pulse: Pulse = Pulse()
-    retention: Retention | None = None
+    retention: Retention | None = key(
+        "what time does to a written conductance", "write levels and read them again and again", default=None
+    )
     cell: CellChoice = CellChoice()
     expect: Expect = Expect()
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int, Real
 from torch import Tensor
 
+from hwtrain.errors import ConfigError
 from hwtrain.export.run import InterpretRunner, NativeRunner, Runner
 from hwtrain.kernels.base import Rate
 from hwtrain.layers.base import Shape
@@ -170,6 +171,10 @@ def engine_of(
     Raises:
         HwtrainError: the rule, net or device cannot be lowered, or there is no compiler.
     """
+    if threads > 1 and name != "native":
+        raise ConfigError(
+            f"threads = {threads}: --engine {name} has one: use --engine native, or leave it out"
+        )
     if name == "torch":
         return TorchEngine(bound, ledger, batch)
     runner = partial(NativeRunner, threads=threads) if name == "native" else InterpretRunner

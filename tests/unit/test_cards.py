@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -61,10 +61,14 @@ def test_every_card_is_listed_once_with_its_file() -> None:
 
 def models(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from models(inner, f"{path}{name}.")
-        else:
+        tables = [
+            part
+            for part in (field.annotation, *get_args(field.annotation))
+            if isinstance(part, type) and issubclass(part, BaseModel)
+        ]
+        for table in tables:
+            yield from models(table, f"{path}{name}.")
+        if not tables:
             yield path + name, field
 
 

@@ -36,6 +36,7 @@ FULL: dict[str, Any] = {
     "seed": 2**63 - 1,
     "evaluate": "validation",
     "engine": "torch",
+    "threads": 2,
     "torch_device": "cpu",
     "checkpoint_every_s": 5e-324,
 }
