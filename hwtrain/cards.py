@@ -374,6 +374,12 @@ class PowerOfTwo(Strict):
     """Which powers of two a weight may be."""
 
     bits: int = key("bits of a code: a sign, zero, and 2^(bits-1) - 1 powers", "choose it", ge=2, le=5)
+    errors: bool = key(
+        "whether errors become powers of two, at random and right on average, before they make a change of "
+        "weights: no product of training is then a multiplication",
+        "choose it",
+        default=False,
+    )
 
 
 class ShiftCard(FixedCard):

@@ -156,6 +156,61 @@ static inline void hwt_pot_encode(int32_t n, int32_t low, int32_t most, int8_t *
     }
 }
 
+/* Codes of d as powers of two, right on average: of the two beside |d| the upper one if noise, drawn at
+ * (step, 1, 0) of the stream, is below what |d| has under its leading bit. d (n) -> codes (n) */
+static inline void hwt_pot_round_error(int32_t n, uint32_t key0, uint32_t key1, uint32_t step,
+                                       const hwt_signal *d, int8_t *codes)
+{
+    const uint64_t point = hwt_threefry(key0, key1, step, 256);
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t magnitude = (uint32_t)(d[i] < 0 ? -(int32_t)d[i] : d[i]);
+        int32_t power = 0;
+        if (magnitude == 0) {
+            codes[i] = 0;
+            continue;
+        }
+        while (magnitude >> (power + 1) != 0)
+            power++;
+        const uint32_t mask = ((uint32_t)1 << power) - 1;
+        const uint32_t noise = (uint32_t)hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)i, 0);
+        if ((noise & mask) < (magnitude & mask))
+            power++;
+        codes[i] = (int8_t)(d[i] < 0 ? -power - 1 : power + 1);
+    }
+}
+
+/* hwt_fixed_add_outer of errors that are codes: every product is a shift.
+ * w (groups, out, in_), x (pairs, groups, in_), codes (pairs, groups, out) */
+static inline void hwt_pot_add_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
+                                     int32_t sign, int32_t rate, int32_t shift, int32_t rounding,
+                                     uint32_t key0, uint32_t key1, uint32_t step, hwt_weight *w,
+                                     const hwt_signal *x, const int8_t *codes)
+{
+    const uint64_t point = hwt_threefry(key0, key1, step, 0);
+    const int32_t cut = shift + rate < 62 ? shift + rate : 62;
+    HWT_PARALLEL
+    for (int32_t line = 0; line < groups * out; line++) {
+        const int32_t group = line / out;
+        for (int32_t i = 0; i < in_; i++) {
+            const ptrdiff_t element = (ptrdiff_t)line * in_ + i;
+            int64_t total = 0;
+            for (int32_t k = 0; k < pairs; k++) {
+                const int32_t code = codes[(ptrdiff_t)k * groups * out + line];
+                const int32_t power = (code < 0 ? -code : code) - 1;
+                const int64_t value = x[((ptrdiff_t)k * groups + group) * in_ + i];
+                const int64_t shifted = code == 0 ? 0 : (int64_t)((uint64_t)value << power);
+                total += code < 0 ? -shifted : shifted;
+            }
+            if (total == 0)
+                continue;
+            const uint64_t noise = rounding == HWT_STOCHASTIC
+                ? hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)element, 0) : 0;
+            const int64_t change = hwt_requantize(sign < 0 ? -total : total, cut, 62, rounding, noise);
+            w[element] = (hwt_weight)hwt_saturate(w[element] + change, HWT_WEIGHT_BITS);
+        }
+    }
+}
+
 /* x * sign * 2^k: a shift and a choice. The shift is that of the bits, for C leaves negative ones open. */
 static inline hwt_acc hwt_pot_shift(int8_t code, hwt_signal x)
 {

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from hwtrain.arith import pow2
 from hwtrain.arith.fixed import requantize_codes
@@ -30,8 +31,8 @@ from hwtrain.program.interpret import Interpreter
 from hwtrain.program.ir import Call, Program, Ref, walk
 
 _INT32, _FLOAT32, _FLOAT64 = 1 << 31, 1 << 24, 1 << 53
-_FEW = 8
-"""A product of fewer terms by filter place is added up place by place: matrix products would be tiny."""
+_FEW = 16
+"""With fewer channels a group, torch's float32 convolution is faster than patches and small products."""
 
 
 @cache
@@ -74,6 +75,25 @@ def patches(x: Tensor, side: int, stride: int, padding: int) -> Tensor:
     image, line, place, _ = last.stride()
     steps = (image, line * stride, place * stride, line, place, 1)
     return last.as_strided((batch, rows, columns, side, side, channels), steps)
+
+
+def convolved(x: Tensor, weights: Tensor, side: int, stride: int, padding: int, most: int) -> Tensor | None:
+    """Images by weights (groups, out, in_), exact: (rows, groups, out); None as ``product``."""
+    groups, out, in_ = weights.shape
+    channels = in_ // side**2
+    filters = weights.reshape(groups, out, channels, side, side)
+    if channels < _FEW and most < _FLOAT32:
+        last = torch.channels_last
+        real, flat = x.float().contiguous(memory_format=last), filters.float().flatten(0, 1)
+        y = conv2d(real, flat.contiguous(memory_format=last), stride=stride, padding=padding, groups=groups)
+        return y.permute(0, 2, 3, 1).reshape(-1, groups, out).to(torch.int32)
+    windows = patches(x, side, stride, padding)
+    rows, turned = math.prod(windows.shape[:3]), filters.permute(0, 1, 3, 4, 2).reshape(groups, out, in_)
+    split = windows.reshape(*windows.shape[:5], groups, channels)
+    parts = [product(split[..., g, :].reshape(rows, in_), turned[g], most) for g in range(groups)]
+    if any(part is None for part in parts):
+        return None
+    return parts[0][:, None] if groups == 1 else torch.stack(parts, 1)  # type: ignore[index, arg-type]
 
 
 def requantize(acc: Tensor, shift: int, bits: int, rounding: str) -> Tensor:
@@ -163,7 +183,7 @@ class IntegerMachine(Interpreter):
         """What is in torch's hands, or was put off, goes where the interpreter looks for it."""
         if buffer in self.columns:
             call = self.columns.pop(buffer)
-            windows = _windows(self, call)
+            windows = patches(self.tensor(call.tensors["x"]), *_sizes(call))
             rows = windows.permute(0, 1, 2, 5, 3, 4).reshape(call.results[0].shape)
             super()._view(call.results[0])[...] = rows.numpy()
         held = self.fast.pop(buffer, None)
@@ -183,7 +203,10 @@ def _read(machine: IntegerMachine, call: Call) -> _Made:
     w, x = call.tensors.values()
     weights, most = machine.weights(w), machine.limits[call.results[0].buffer]
     if x.buffer in machine.columns:
-        return _convolved(machine, machine.columns[x.buffer], weights, most)
+        put_off = machine.columns[x.buffer]
+        image, sizes = machine.tensor(put_off.tensors["x"]), _sizes(put_off)
+        found = convolved(image, weights, *sizes, most)
+        return None if found is None else (found,)
     return _product(machine.tensor(x), weights, most)
 
 
@@ -201,32 +224,9 @@ def _product(x: Tensor, weights: Tensor, most: int) -> _Made:
     return (torch.stack(parts, 1),)  # type: ignore[arg-type]
 
 
-def _convolved(machine: IntegerMachine, call: Call, weights: Tensor, most: int) -> _Made:
-    """A convolution: patches whose channels come last, by weights turned likewise."""
-    windows, side = _windows(machine, call), _number(call, "filter_")
-    groups, out, in_ = weights.shape
-    channels, rows = in_ // side**2, math.prod(windows.shape[:3])
-    turned = weights.reshape(groups, out, channels, side, side).permute(0, 1, 3, 4, 2)
-    if groups > 1 and channels < _FEW:
-        if most >= _INT32:
-            return None
-        total = torch.zeros(rows, groups, out, dtype=torch.int32)
-        for line in range(side):
-            for place in range(side):
-                one = windows[:, :, :, line, place].reshape(rows, groups, 1, channels)
-                total += (one * turned[None, :, :, line, place].int()).sum(-1, dtype=torch.int32)
-        return (total,)
-    flat = turned.reshape(groups, out, in_)
-    split = windows.reshape(*windows.shape[:5], groups, channels)
-    parts = [product(split[..., g, :].reshape(rows, in_), flat[g], most) for g in range(groups)]
-    if any(part is None for part in parts):
-        return None
-    return (torch.stack(parts, 1) if groups > 1 else parts[0][:, None],)  # type: ignore[arg-type, index]
-
-
-def _windows(machine: IntegerMachine, call: Call) -> Tensor:
-    side, stride, padding = (_number(call, name) for name in ("filter_", "stride", "padding"))
-    return patches(machine.tensor(call.tensors["x"]), side, stride, padding)
+def _sizes(call: Call) -> tuple[int, int, int]:
+    """Filter, stride and padding of an im2col."""
+    return _number(call, "filter_"), _number(call, "stride"), _number(call, "padding")
 
 
 def _bias_add(machine: IntegerMachine, call: Call) -> _Made:

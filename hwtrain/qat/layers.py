@@ -116,7 +116,7 @@ class FixedPoint(nn.Module):
         """x on the grid."""
         if self.training and int(self.seen) < self.collect:
             largest = float((x.detach().amax() if self.relu else x.detach().abs().amax()).clamp(min=2.0**-20))
-            known = float(self.log2_range) if int(self.seen) else -20.0
+            known = float(self.log2_range.detach()) if int(self.seen) else -20.0
             self.log2_range.data.fill_(max(known, float(torch.tensor(largest).log2())))
             self.seen += 1
         high = 2 ** (self.bits - 1) - 1

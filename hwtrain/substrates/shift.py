@@ -14,9 +14,10 @@ from torch import Tensor
 
 from hwtrain.arith.fixed import Numbers
 from hwtrain.cards import ShiftCard
-from hwtrain.direction import Direction
+from hwtrain.direction import Direction, Outer
+from hwtrain.errors import IncompatibleRule
 from hwtrain.kernels import pot
-from hwtrain.kernels.base import current
+from hwtrain.kernels.base import StepNumber, current
 from hwtrain.substrates.base import Geometry, Options, Substrate, Trial
 from hwtrain.substrates.fixed import Fixed, FixedArray
 
@@ -26,8 +27,11 @@ class ShiftArray(FixedArray):
 
     linear = False
 
-    def __init__(self, geometry: Geometry, trial: Trial, numbers: Numbers, bits: int) -> None:
+    def __init__(
+        self, geometry: Geometry, trial: Trial, numbers: Numbers, bits: int, errors: bool = False
+    ) -> None:
         super().__init__(geometry, trial, numbers)
+        self._errors = errors
         self._most = 2 ** (bits - 1) - 2  # a sign, a zero and this many doublings in 2^bits - 1 codes
         highest = min(math.ceil(math.log2(3 * geometry.std)), numbers.weight_bits - 2 - numbers.weight_frac)
         self._low = numbers.weight_frac + highest - self._most
@@ -54,8 +58,19 @@ class ShiftArray(FixedArray):
         return pot.read_t(self._codes, d)
 
     def _write(self, direction: Direction) -> None:
-        super()._write(direction)
+        if self._errors:
+            self._write_shifts(direction)
+        else:
+            super()._write(direction)
         self._encode()
+
+    def _write_shifts(self, direction: Direction) -> None:
+        """As the fixed array's, the errors as powers of two."""
+        assert isinstance(direction, Outer)
+        step = StepNumber(self.trial.ledger.clock.step)
+        codes = pot.round_error(direction.d, *self._stream.key, step)
+        pairs = direction.x, codes, direction.scale
+        pot.add_outer(self._weights, *pairs, *self._rounding, *self._stream.key, step)
 
     def _load(self, weights: Real[Tensor, "groups out in_"]) -> None:
         super()._load(weights)
@@ -67,6 +82,11 @@ class ShiftArray(FixedArray):
 
     def _propose(self, direction: Direction) -> None:
         assert self.turn is not None
+        if self._errors:
+            raise IncompatibleRule(
+                f"layer {self.geometry.path}: a change by shifts alone cannot be proposed ahead: use a card of "
+                "kind shift without errors"
+            )
         super()._propose(direction)
         codes, masters = (current(held, self.turn, other=True) for held in (self._held_codes, self._held))
         pot.encode(codes, masters, self._low, self._most)
@@ -86,4 +106,4 @@ class Shift(Substrate):
 
     def array(self, geometry: Geometry, trial: Trial) -> ShiftArray:
         """Masters and codes of this shape."""
-        return ShiftArray(geometry, trial, self.card.numbers(), self.card.pot.bits)
+        return ShiftArray(geometry, trial, self.card.numbers(), self.card.pot.bits, self.card.pot.errors)

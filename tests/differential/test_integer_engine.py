@@ -160,6 +160,11 @@ SHIFT_C = """
 int32_t term(int8_t code, int8_t x) { return hwt_pot_shift(code, x); }
 void row(const int8_t *codes, const int8_t *x, int32_t *y) { hwt_pot_read(1, 1, 576, 1, codes, x, y); }
 void back(const int8_t *codes, const int8_t *d, int32_t *y) { hwt_pot_read_t(1, 64, 1, 1, codes, d, y); }
+void error(const int8_t *d, int8_t *codes) { hwt_pot_round_error(64, 1, 2, 3, d, codes); }
+void learn(int16_t *w, const int8_t *x, const int8_t *codes)
+{
+    hwt_pot_add_outer(1, 1, 64, 1, -1, 3, 5, HWT_FLOOR, 1, 2, 3, w, x, codes);
+}
 void code(const int16_t *w, int8_t *codes) { hwt_pot_encode(64, 3, 6, codes, w); }
 """
 MULTIPLY = re.compile(r"\bv?(p?i?mul|pmadd|pdp|f?n?m(add|sub))\w*")

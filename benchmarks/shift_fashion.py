@@ -1,0 +1,56 @@
+"""Power-of-two weights of 4 and 3 bits beside float32, on Fashion-MNIST: a small CNN, paired by seed.
+
+8-bit signals, one exponent a channel, trained from the same first weights with the same epochs and schedule.
+`--seeds N` (5), `--epochs N` (6). The learning rate was chosen beforehand and is the same for all; nothing is
+selected, the figures are those after the last epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+from _qat import cnn, quantised, trial
+from _study import Figures, difference
+
+from hwtrain import data
+
+TARGETS = {4: ">= -0.3", 3: ">= -1.0"}
+LR = 0.05
+
+
+def main() -> int:
+    """Train what is not yet trained; the differences with their intervals."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=6)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    split = data.load("fashion-mnist")
+    tensors = [torch.from_numpy(part) for part in (split.train_x, split.train_y, split.eval_x, split.eval_y)]
+    tensors[0], tensors[2] = ((x - 0.286) / 0.353 for x in (tensors[0], tensors[2]))
+    tensors[1], tensors[3] = tensors[1].long(), tensors[3].long()
+    found: dict[str, list[float]] = {"float": [], "4-bit": [], "3-bit": []}
+    for seed in range(asked.seeds):
+        for name, bits in (("float", None), ("4-bit", 4), ("3-bit", 3)):
+            run = f"{name}-e{asked.epochs}-s{seed}"
+            net = quantised(cnn, bits, seed)
+            rows = trial("shift_fashion", run, net, tuple(tensors), seed=seed, epochs=asked.epochs, lr=LR)
+            found[name].append(rows[-1])
+    figures = Figures("shift_fashion")
+    figures.detail |= {"epochs": asked.epochs, "seeds": asked.seeds, "lr": LR, "accuracy": found}
+    figures.add("float", sum(found["float"]) / asked.seeds, "%", ">= 92")
+    for bits, target in TARGETS.items():
+        name = f"{bits}-bit"
+        if asked.seeds > 1:
+            paired = difference(found[name], found["float"])
+            figures.detail[f"{name} - float"] = vars(paired)
+            figures.add(f"{name} - float", paired.mean, "points", target)
+        else:
+            figures.add(f"{name} - float, one seed", found[name][0] - found["float"][0], "points", target)
+    return figures.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
