@@ -188,7 +188,6 @@ static inline void hwt_pot_add_outer(int32_t groups, int32_t out, int32_t in_, i
 {
     const uint64_t point = hwt_threefry(key0, key1, step, 0);
     const int32_t cut = shift + rate < 62 ? shift + rate : 62;
-    HWT_PARALLEL
     for (int32_t line = 0; line < groups * out; line++) {
         const int32_t group = line / out;
         for (int32_t i = 0; i < in_; i++) {

@@ -167,13 +167,16 @@ class IntegerMachine(Interpreter):
 
     def weights(self, ref: Ref) -> Tensor:
         """Whole weights (groups, out, in_), those of codes as 2^k, in 8 bits if they fit."""
-        if ref.buffer not in self._weights:
-            held = self._view(ref)
-            if ref.buffer.endswith("/codes"):
-                wide = pow2.values(held)
-                held = wide.astype("int8" if abs(wide).max() < 128 else "int32")
-            self._weights[ref.buffer] = torch.from_numpy(held.copy())
-        return self._weights[ref.buffer]
+        if ref.buffer in self._weights:
+            return self._weights[ref.buffer]
+        held = self._view(ref)
+        if ref.buffer.endswith("/codes"):
+            wide = pow2.values(held)
+            held = wide.astype("int8" if abs(wide).max() < 128 else "int32")
+        found = torch.from_numpy(held.copy())
+        if ref.turn is None:  # of two copies the current one changes without a write
+            self._weights[ref.buffer] = found
+        return found
 
     def alone(self, ref: Ref) -> bool:
         """Whether one call reads a buffer, which may then be overwritten where it lies."""

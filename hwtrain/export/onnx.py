@@ -264,6 +264,10 @@ class _Walk:
         method = getattr(self, f"_{call.kernel.replace('.', '_')}", None)
         if method is None:
             raise ProgramError(f"layer {call.where}: {call.kernel} has no counterpart in ONNX: export to c")
+        if any(ref.turn is not None for ref in call.reads()):
+            raise ProgramError(
+                f"layer {call.where}: weights in two copies have no counterpart in ONNX: export to c"
+            )
         for result in call.results:
             if self.limits.get(result.buffer, 0) >= EXACT:
                 bits = self.limits[result.buffer].bit_length()

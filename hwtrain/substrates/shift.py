@@ -84,8 +84,8 @@ class ShiftArray(FixedArray):
         assert self.turn is not None
         if self._errors:
             raise IncompatibleRule(
-                f"layer {self.geometry.path}: a change by shifts alone cannot be proposed ahead: use a card of "
-                "kind shift without errors"
+                f"layer {self.geometry.path}: a change by shifts alone cannot be proposed ahead: "
+                "use a card of kind shift without errors"
             )
         super()._propose(direction)
         codes, masters = (current(held, self.turn, other=True) for held in (self._held_codes, self._held))

@@ -154,7 +154,6 @@ SHIFT_C = """
 #define HWT_SIGNAL_BITS 8
 #define HWT_WEIGHT_BITS 16
 #define HWT_ACC_BITS 32
-#define HWT_THREADS 1
 #include "hwt.h"
 
 int32_t term(int8_t code, int8_t x) { return hwt_pot_shift(code, x); }
