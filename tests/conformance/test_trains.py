@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +22,10 @@ import pytest
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import PhysicalCard, card, card_files, cards
 from hwtrain.errors import IncompatibleRule
-from hwtrain.registry import names
+from hwtrain.registry import lookup, names
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
+from hwtrain.synapse.updates._transfer import Transfer
+from hwtrain.synapse.updates.base import Update
 from hwtrain.training.trial import Runner
 
 SEEDS = (0, 1)
@@ -126,12 +129,40 @@ def test_every_card_trains_a_hidden_layer(
     check([Pair("backprop", name) for name in card_files()], score, trial)
 
 
+def brings(update: str) -> bool:
+    """Whether an update asks for more than the array: it is slower, and gets a test of its own."""
+    found = lookup("updates", update)
+    return bool(found.place is not Update.place or found.shifts or found.unit == "mean")
+
+
+SOFT = str(Path(__file__).resolve().parents[2] / "benchmarks" / "soft-bounds.toml")
+ONE_BY_ONE: dict[str, Any] = {"lr": 0.1, "epochs": 5, "batch": 1, "summed": False}
+"""For updates that transfer a column after every update: 1,000 of them, on a device that forgets."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("update", [name for name in names("updates") if brings(name)])
+def test_updates_that_bring_memory_along_train_a_hidden_layer(
+    update: str, trained: Callable[..., float]
+) -> None:
+    transfers = issubclass(lookup("updates", update), Transfer)
+    settings = SETTINGS | {"device": SOFT if transfers else "ideal-envm", "update": update, "cell": "single"}
+    settings |= ONE_BY_ONE if transfers else {}
+    found, control = (
+        np.mean([trained(DATA[seed], seed=seed, rule=rule, **settings) for seed in SEEDS])
+        for rule in ("backprop", "shallow")
+    )
+    tell(f"{update}: {found:.3f}, control {control:.3f}")
+    assert found > control + MARGIN
+
+
 @pytest.mark.slow
 def test_every_rule_trains_with_every_update_and_cell_and_on_a_card_of_every_law(
     score: Callable[[Pair], float], trial: Callable[..., Runner], card_of_law: dict[str, str]
 ) -> None:
     closed = [card_of_law[law] for law in CLOSED]
-    every = list(product(names("rules"), closed, names("updates"), names("cells")))
+    plain = [name for name in names("updates") if not brings(name)]
+    every = list(product(names("rules"), closed, plain, names("cells")))
     every += [
         (rule, name, "stochastic-pulse", None) for rule in names("rules") for name in card_of_law.values()
     ]
