@@ -1,0 +1,91 @@
+"""Threads of the native engine under ThreadSanitizer, which sees C11 atomics; with a race put in on purpose.
+
+OpenMP is not used, so no tool is needed that knows it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hwtrain.export.host_c import TYPES, HostC, host_c
+from hwtrain.program.ir import Program
+from hwtrain.program.schedule import scheduled
+from hwtrain.shipped import shipped
+from tests.differential.test_speculative import MODES, made
+
+STEPS, THREADS = 200, 4
+
+
+def main_of(program: Program, printed: HostC) -> str:
+    """A main that trains on noise: races do not depend on values, but both branches must be taken."""
+    lines = ["#include <stdio.h>", "#include <stdlib.h>", "int main(void) {", "void *buffers[64];"]
+    for place, name in enumerate(printed.order):
+        buffer = program.buffers[name]
+        size = buffer.size * buffer.copies * (STEPS if buffer.windowed else 1)
+        kind = TYPES[buffer.format]
+        lines.append(f"{kind} *b{place} = calloc({size}, sizeof *b{place}); buffers[{place}] = b{place};")
+        value = {"label": "rand() % 10", "input": "(float)rand() / 2147483648.0f"}.get(buffer.role)
+        if buffer.role == "weight":
+            value = "0.1f * ((float)rand() / 2147483648.0f - 0.5f)"
+        if value is not None:
+            lines.append(f"for (int i = 0; i < {size}; i++) b{place}[i] = {value};")
+    lines += [
+        f"buffers[{len(printed.order)}] = aligned_alloc(64, {-(-printed.arena // 64) * 64 + 64});",
+        f"hwt_step_many({STEPS}, buffers, 0.01, 0);",
+    ]
+    if "taken0" in printed.order:
+        place = printed.order.index("taken0")
+        lines.append(f'printf("taken %ld %ld\\n", (long)b{place}[0], (long)b{place}[1]);')
+    return "\n".join([*lines, "return 0; }"]) + "\n"
+
+
+def watched(tmp_path: Path, cc: str, program: Program, source: str, printed: HostC) -> str:
+    """What ThreadSanitizer says of a run, and what the run printed."""
+    file = tmp_path / "watched.c"
+    file.write_text(source + main_of(program, printed))
+    kernels = shipped("fpga")
+    flags = ["-std=c11", "-O1", "-g", "-ffp-contract=off", "-pthread", "-fsanitize=thread", "-w"]
+    command = [
+        cc,
+        *flags,
+        f"-I{kernels / 'include'}",
+        f"-I{kernels / 'host'}",
+        str(file),
+        "-o",
+        str(tmp_path / "watched"),
+    ]
+    subprocess.run(command, check=True, timeout=120)
+    ran = subprocess.run([tmp_path / "watched"], capture_output=True, text=True, check=False, timeout=300)
+    return ran.stdout + ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+@pytest.mark.parametrize("name", ["shadow", "delayed", "delayed-reuse", "neuron", "lookahead"])
+def test_no_mode_has_a_race(name: str, cc: str, tmp_path: Path) -> None:
+    _, program = made(MODES[name] | {"threshold": 0.3}, "float32", "64-96-10")
+    program = scheduled(program, THREADS)
+    assert any(node.kind == "sections" for node in program.entries["step"])
+    printed = host_c(program, THREADS)
+    said = watched(tmp_path, cc, program, printed.source, printed)
+    assert "ThreadSanitizer" not in said, said[:2000]
+    if name == "shadow":
+        hits, misses = map(int, said.split("taken ")[1].split())
+        assert hits + misses == STEPS
+        assert misses > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_a_race_put_in_on_purpose_is_seen(cc: str, tmp_path: Path) -> None:
+    """The speculative write goes to the weights that the other thread reads."""
+    _, program = made(MODES["shadow"] | {"threshold": 0.3}, "float32", "64-96-10")
+    printed = host_c(scheduled(program, THREADS), THREADS)
+    source, found = re.subn(r"\(\*rule_turn \? 0 : (\d+)\)", r"(*rule_turn ? \1 : 0)", printed.source)
+    assert found
+    said = watched(tmp_path, cc, program, source, printed)
+    assert "WARNING: ThreadSanitizer: data race" in said
