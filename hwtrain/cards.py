@@ -370,6 +370,34 @@ class FixedCard(Strict):
         )
 
 
+class HalfWeight(Strict):
+    """How FP16 weights learn although most changes are far smaller than their last place."""
+
+    keep: Literal["master", "compensated", "stochastic", "nearest"] = key(
+        "master: a float32 beside each weight takes the changes; compensated: a second half takes what "
+        "rounding lost; stochastic: changes are rounded at random; nearest: changes below half a last "
+        "place are lost",
+        "choose it",
+    )
+
+
+class LossScale(Strict):
+    """The power of two by which gradients are multiplied, so that few of them vanish as FP16."""
+
+    log2_first: int = key("its logarithm at first", "choose it", default=10, ge=0, le=15)
+
+
+class Fp16Card(Strict):
+    """FP16 SIMD arithmetic: weights, signals and gradients are IEEE halves, every rounding specified."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of the card format")
+    kind: Literal["fp16"] = Field(description="what the card describes")
+    device: Identity
+    provenance: Provenance
+    weight: HalfWeight
+    loss_scale: LossScale = LossScale()
+
+
 class PowerOfTwo(Strict):
     """Which powers of two a weight may be."""
 
@@ -515,13 +543,14 @@ def _chosen(kind: str, table: str, key_: str, given: dict[str, Any]) -> tuple[An
         raise PydanticCustomError(key_, "{said}", {"said": said, "place": place}) from None
 
 
-Card = SynapseCard | IdealCard | FixedCard | PhysicalCard
+Card = SynapseCard | IdealCard | FixedCard | PhysicalCard | Fp16Card
 _KINDS: dict[str, type[Card]] = {
     "synapse": SynapseCard,
     "ideal": IdealCard,
     "fixed": FixedCard,
     "shift": ShiftCard,
     "physical": PhysicalCard,
+    "fp16": Fp16Card,
 }
 
 

@@ -171,7 +171,7 @@ class Sum(Transform):
     """Writes the sum of all pairs as one dense update: what mini-batch hardware would apply."""
 
     def __call__(self, direction: Outer | Dense) -> Outer | Dense:
-        """The sum; pairs of codes add up in an accumulator anyway, and are left to the substrate."""
-        if isinstance(direction, Outer) and not direction.x.is_floating_point():
+        """The sum; pairs of codes and of halves add up in an accumulator anyway: the substrate's work."""
+        if isinstance(direction, Outer) and direction.x.dtype not in (torch.float32, torch.float64):
             return direction
         return direction.summed()

@@ -121,15 +121,16 @@ class Net:
 
     def _settle_numbers(self) -> None:
         """One number format for all signals, which every layer and the loss can work on."""
-        formats = {array.numbers: path for path, array in self.arrays()}
+        formats = {(array.numbers, array.scaling is not None): path for path, array in self.arrays()}
         if len(formats) > 1:
             first, second, *_ = formats.values()
             raise ConfigError(
                 f"device: {first} and {second} have different number formats: give them the same card"
             )
-        numbers = next(iter(formats), None)
+        numbers, _ = next(iter(formats), (None, False))
         if self._default_loss:
             self.loss = SoftmaxCe() if numbers is None else Softmax2()
+        self.loss.scaling = next((array.scaling for _, array in self.arrays()), None)
         self.loss.numbers = numbers
         if numbers is None:
             return
@@ -147,7 +148,7 @@ class Net:
         """Samples as the net's signals: codes, where it has a format for them."""
         numbers = self.loss.numbers
         if numbers is None:
-            return x
+            return x if self.loss.scaling is None else x.half()
         codes = encode(x.cpu().numpy(), numbers.signal_frac, numbers.signal_bits)
         return torch.from_numpy(codes).to(x.device, DTYPES[numbers.signal_bits])
 

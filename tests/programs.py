@@ -124,7 +124,9 @@ def trained(
 
 
 def bits(values: NDArray[Any]) -> NDArray[Any]:
-    """Floats as the integers of their bits, so that -0 is not 0 and a NaN equals itself."""
+    """Floats as the integers of their bits, so that -0 is not 0 and a NaN equals itself (in FP16, any)."""
+    if values.dtype == np.float16:
+        return np.where(np.isnan(values), np.int16(0x7E00), values.view(np.int16))
     return values.view(np.int32) if values.dtype == np.float32 else values
 
 

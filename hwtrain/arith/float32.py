@@ -1,6 +1,6 @@
 """exp, log, tanh and the inverse root in float32, in an order of operations that C repeats to the bit.
 
-Only +, -, *, / and comparisons, each rounded by itself (fpga/include/hwt_float32.h is the same in C).
+Only +, -, *, / and comparisons, each rounded by itself (fpga/include/hwt_math.h is the same in C).
 Largest errors beside the true values, over all that may occur here: exp 2 units in the last place,
 log 3, tanh 6 (just above its series), inverse root 2; the tests measure them.
 """

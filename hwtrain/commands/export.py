@@ -10,7 +10,7 @@ from hwtrain.errors import ConfigError
 from hwtrain.flags import flag, verb
 from hwtrain.registry import names
 
-_OPTIONS = ("opset",)
+_OPTIONS = ("opset", "target")
 """Flags that a printer may take."""
 
 
@@ -22,6 +22,7 @@ def add(verbs: Any) -> None:
     flag(one, "--out", type=Path, help="folder or file to write")
     flag(one, "--steps", type=int, default=20, help="batches in its test (20)")
     flag(one, "--check", type=Path, metavar="DIR", help="check pragmas and C of a folder made with --to hls")
+    flag(one, "--target", help="of mcu: the core it is for, m55, rvv or v2f16 (m55)")
     flag(one, "--opset", help="of qonnx and qcdq: version of the ONNX operators, 18 or 20 (18)")
 
 

@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
+from hwtrain.errors import ProgramError
 from hwtrain.kernels.fixed import halvings
 from hwtrain.program.ir import (
     Buffer,
@@ -25,8 +27,10 @@ from hwtrain.program.ir import (
     walk,
 )
 from hwtrain.program.plan import Plan, plan
+from hwtrain.shipped import shipped
 
 TYPES = {
+    "f16": "hwt_half",
     "f32": "float",
     "u8": "uint8_t",
     "i8": "int8_t",
@@ -46,16 +50,21 @@ class HostC:
     arena: int
 
 
-def host_c(program: Program, threads: int = 1, *, many: bool = True) -> HostC:
-    """Print every entry; with ``many``, for each a loop over many windows that a runner calls."""
+def host_c(
+    program: Program, threads: int = 1, *, many: bool = True, rate: Literal["double", "float"] = "double"
+) -> HostC:
+    """Print every entry; with ``many``, for each a loop over many windows that a runner calls.
+
+    ``rate`` is the type of a learning rate that is no shift; in float its multiples must be powers of two.
+    """
     layout = plan(program)
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
-    printer = _Printer(program, layout, order, threads)
+    printer = _Printer(program, layout, order, threads, rate=rate)
     parts = [
         f"/* {program.listing.name}: a program of hwtrain; the kernels are in fpga/include. */",
         *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 else []),
         *printer.macros(),
-        '#include "hwt.h"',
+        '#include "hwt_net16.h"' if program.halves else '#include "hwt.h"',
         *printer.extra(),
     ]
     for entry in program.entries:
@@ -77,6 +86,18 @@ def arrays_c(program: Program) -> dict[Entry, list[str]]:
 def macros(program: Program) -> list[str]:
     """The number format of a program, as its kernels want to be told it."""
     return list(_Printer(program, plan(program), (), 1).macros())
+
+
+def refuse_missing(program: Program) -> None:
+    """ProgramError for a kernel that has no form for halves in devices/mcu/src yet."""
+    text = (shipped("devices") / "mcu" / "src" / "hwt_net16.h").read_text()
+    for nodes in program.entries.values():
+        for call in walk(nodes):
+            if f"{call.meaning.c_name}(" not in text:
+                raise ProgramError(
+                    f"layer {call.where or 'loss'}: {call.kernel} has no FP16 form in C yet: "
+                    "use another layer, or --engine torch"
+                )
 
 
 def identifiers(names: Iterator[str]) -> dict[str, str]:
@@ -107,13 +128,21 @@ _KEYWORDS = {
 
 class _Printer:
     def __init__(
-        self, program: Program, layout: Plan, order: tuple[str, ...], threads: int, *, arrays: bool = False
+        self,
+        program: Program,
+        layout: Plan,
+        order: tuple[str, ...],
+        threads: int,
+        *,
+        arrays: bool = False,
+        rate: str = "double",
     ) -> None:
         self.program, self.layout, self.order, self.threads = program, layout, order, threads
         self.arrays = arrays
         self.names = identifiers(iter(program.buffers))
         self.integer = program.listing.numbers is not None
-        self.scalars = f"{'int32_t' if self.integer else 'double'} lr, uint32_t step"
+        self.scalars = f"{'int32_t' if self.integer else rate} lr, uint32_t step"
+        self.suffix = "f" if rate == "float" else ""
         self.loops = 0
 
     def macros(self) -> Iterator[str]:
@@ -291,7 +320,7 @@ class _Printer:
             case Scalar(factor=factor):
                 if self.integer:  # the rate as a sign and a shift
                     return f"{1 if factor > 0 else -1}, lr + {halvings(abs(factor))}"
-                return f"{_float(factor)} * lr"
+                return f"{_float(factor)}{self.suffix} * lr"
             case str():
                 return "HWT_" + value.upper().replace("-", "_")
             case float():  # whole numbers lie below a limit if they lie below the next whole one

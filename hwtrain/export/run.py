@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwtrain.export.host_c import host_c
+from hwtrain.export.host_c import host_c, refuse_missing
 from hwtrain.export.integer import IntegerMachine
 from hwtrain.kernels.fixed import halvings
 from hwtrain.native import FLAGS, build
@@ -93,8 +93,11 @@ class NativeRunner(Runner):
         self.source = printed.source
         if threads > 1:
             flags = (*flags, "-std=c11", "-pthread")
-        kernels = shipped("fpga")
-        include = kernels / "include", kernels / "host", shipped("devices") / "synapse" / "src"
+        if program.halves:
+            refuse_missing(program)
+            flags = (*flags, "-std=c11")
+        kernels, devices = shipped("fpga"), shipped("devices")
+        include = kernels / "include", kernels / "host", devices / "synapse" / "src", devices / "mcu" / "src"
         self._library = build(printed.source, include, flags, cc)
         self._order = printed.order
         self._arena = np.zeros(printed.arena + 64, np.uint8)

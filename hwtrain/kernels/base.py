@@ -24,16 +24,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwtrain.arith.fp16 import narrow
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Body = Callable[[], None]
+Halves = Literal["own", "through-float32", "to-float32"]
 
 
 class Recorder(ABC):
@@ -89,12 +92,20 @@ class Kernel(Generic[P, R]):
         writes: the tensors that it changes in place.
         port: the port whose counts a call adds to when its first tensor is a weight.
         host: whether it has a meaning in C alone, and is for this machine alone.
+        halves: what it does with FP16. ``through-float32``: the same in float32, what it returns rounded
+            to FP16 at the end; ``to-float32``: without that rounding; ``own``: it has a meaning for them.
     """
 
     def __init__(
-        self, eager: Callable[P, R], *, port: str | None, writes: tuple[str, ...], host: bool
+        self,
+        eager: Callable[P, R],
+        *,
+        port: str | None,
+        writes: tuple[str, ...],
+        host: bool,
+        halves: Halves,
     ) -> None:
-        self.eager = eager
+        self._eager, self.halves = eager, halves
         self.name = f"{eager.__module__.rpartition('.')[2]}.{eager.__name__}"
         self.c_name = "hwt_" + self.name.replace(".", "_")
         self.port, self.writes, self.host = port, writes, host
@@ -114,6 +125,37 @@ class Kernel(Generic[P, R]):
         bound.apply_defaults()
         result: R = _active.recorder.call(self, bound.arguments)
         return result
+
+    def eager(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The torch meaning; of FP16 the NumPy one, for its bits are specified and torch's are not."""
+        given = (*args, *kwargs.values())
+        if self.halves == "own" or not any(isinstance(a, Tensor) and a.dtype == torch.float16 for a in given):
+            return self._eager(*args, **kwargs)
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arrays = {key: bound.arguments[key].numpy() for key in self.tensors}
+        found = self.mean(arrays, {key: bound.arguments[key] for key in self.numbers})
+        made = [torch.from_numpy(np.ascontiguousarray(part)) for part in found]
+        result: Any = None if not made else made[0] if len(made) == 1 else tuple(made)
+        return cast("R", result)
+
+    def mean(self, tensors: dict[str, NDArray[Any]], numbers: dict[str, Any]) -> tuple[NDArray[Any], ...]:
+        """What the NumPy meaning makes of these; it changes in place what it writes."""
+        assert self.meaning is not None
+        if self.halves == "own" or not any(array.dtype == np.float16 for array in tensors.values()):
+            return _many(self.meaning(**tensors, **numbers))
+        wide = {
+            key: array.astype(np.float32) if array.dtype == np.float16 else array
+            for key, array in tensors.items()
+        }
+        with np.errstate(all="ignore"):  # halves overflow in good order
+            found = _many(self.meaning(**wide, **numbers))
+        for key in self.writes:
+            if wide[key] is not tensors[key]:
+                tensors[key][...] = narrow(wide[key])
+        if self.halves == "to-float32":
+            return found
+        return tuple(narrow(part) if part.dtype == np.float32 else part for part in found)
 
     def numpy(self, meaning: Callable[..., Any]) -> Callable[..., Any]:
         """Register the NumPy meaning: the same parameters, arrays for tensors."""
@@ -142,10 +184,18 @@ class Kernel(Generic[P, R]):
 
 
 def kernel(
-    *, port: str | None = None, writes: tuple[str, ...] = (), host: bool = False
+    *,
+    port: str | None = None,
+    writes: tuple[str, ...] = (),
+    host: bool = False,
+    halves: Halves = "through-float32",
 ) -> Callable[[Callable[P, R]], Kernel[P, R]]:
     """Make a kernel of its eager meaning."""
-    return lambda eager: Kernel(eager, port=port, writes=writes, host=host)
+    return lambda eager: Kernel(eager, port=port, writes=writes, host=host, halves=halves)
+
+
+def _many(found: Any) -> tuple[NDArray[Any], ...]:
+    return () if found is None else found if isinstance(found, tuple) else (found,)
 
 
 def _shapes(annotation: Any) -> list[str]:

@@ -1,6 +1,7 @@
 """Matrix times vectors, by group: the three products that a layer of weights needs.
 
-Of whole numbers, the products are exact and are returned as accumulators.
+Of whole numbers, the products are exact and are returned as accumulators. Of FP16 each is a chain of
+fused multiply-adds in the order of its terms (hwtrain/arith/fp16.py).
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from jaxtyping import Float, Real
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwtrain.arith import fp16, fp16_native
 from hwtrain.kernels.base import kernel, lanes16
 
 
-@kernel(port="read")
+@kernel(port="read", halves="own")
 def read(
     w: Real[Tensor, "groups out in_"], x: Real[Tensor, "batch groups in_"]
 ) -> Real[Tensor, "batch groups out"]:
     """y = W x in every group; in a program the terms add up in 16 lanes, then by a tree."""
     if not w.is_floating_point():
         return _exact("goi,ngi->ngo", w, x)
+    if w.dtype == torch.float16:
+        return _halves("nt", x, w, w.shape[1])
     if w.shape[0] == 1:  # a plain product has a tenth of einsum's overhead at batch 1
         return torch.mm(x[:, 0], w[0].T)[:, None]
     return torch.einsum("goi,ngi->ngo", w, x)
@@ -30,18 +34,22 @@ def read(
 
 @read.numpy
 def _(w: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
+    if w.dtype == np.float16:
+        return fp16.chain(x.swapaxes(0, 1), w.swapaxes(1, 2)).swapaxes(0, 1)
     if w.dtype != np.float32:
         return _whole("goi,ngi->ngo", w, x)
     return np.stack([lanes16(w * sample[:, None, :]) for sample in x])
 
 
-@kernel(port="read_t")
+@kernel(port="read_t", halves="own")
 def read_t(
     w: Real[Tensor, "groups out in_"], d: Real[Tensor, "batch groups out"]
 ) -> Real[Tensor, "batch groups in_"]:
     """W^T d in every group; in a program the terms add up in the order of the rows."""
     if not w.is_floating_point():
         return _exact("goi,ngo->ngi", w, d)
+    if w.dtype == torch.float16:
+        return _halves("nn", d, w, w.shape[2])
     if w.shape[0] == 1:
         return torch.mm(d[:, 0], w[0])[:, None]
     return torch.einsum("goi,ngo->ngi", w, d)
@@ -49,6 +57,8 @@ def read_t(
 
 @read_t.numpy
 def _(w: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
+    if w.dtype == np.float16:
+        return fp16.chain(d.swapaxes(0, 1), w).swapaxes(0, 1)
     if w.dtype != np.float32:
         return _whole("goi,ngo->ngi", w, d)
     y = np.zeros((d.shape[0], w.shape[0], w.shape[2]), np.float32)
@@ -148,3 +158,11 @@ def _exact(equation: str, w: Tensor, x: Tensor) -> Tensor:
 def _whole(equation: str, w: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
     total: NDArray[Any] = np.einsum(equation, w.astype(np.int64), x.astype(np.int64))
     return total
+
+
+def _halves(form: str, rows: Tensor, w: Tensor, columns: int) -> Tensor:
+    """Every group's product of (batch, groups, terms) and W."""
+    y = np.empty((*rows.shape[:2], columns), np.float16)
+    for group in range(w.shape[0]):
+        fp16_native.product(form, rows[:, group].contiguous().numpy(), w[group].numpy(), y[:, group])
+    return torch.from_numpy(y)

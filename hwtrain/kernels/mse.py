@@ -13,7 +13,7 @@ from torch.nn import functional
 from hwtrain.kernels.base import kernel
 
 
-@kernel()
+@kernel(halves="to-float32")
 def forward(
     z: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"]
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:

@@ -24,7 +24,7 @@ RECIPROCAL = Table("reciprocal", np.rint(2.0**ONE / (1 + (np.arange(32) + 0.5) /
 """1 / (1 + (i + 1/2)/32): of a number between 1 and 2 by its five highest bits."""
 
 
-@kernel()
+@kernel(halves="to-float32")
 def forward(
     z: Real[Tensor, "batch classes"],
     labels: Int[Tensor, "batch"],

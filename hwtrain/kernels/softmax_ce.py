@@ -14,7 +14,7 @@ from hwtrain.arith.float32 import exp, log
 from hwtrain.kernels.base import kernel
 
 
-@kernel()
+@kernel(halves="to-float32")
 def forward(
     z: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"]
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
@@ -33,7 +33,8 @@ def _(z: NDArray[np.float32], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArr
     total = np.zeros(len(z), np.float32)
     for column in powers.T:
         total = total + column
-    return log(total) - shifted[np.arange(len(z)), labels], powers / total[:, None]
+    logarithm = np.where(np.isnan(total), total, log(total))
+    return logarithm - shifted[np.arange(len(z)), labels], powers / total[:, None]
 
 
 @kernel()

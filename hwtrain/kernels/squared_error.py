@@ -14,7 +14,7 @@ from hwtrain.arith.fixed import requantize_codes
 from hwtrain.kernels.base import kernel
 
 
-@kernel()
+@kernel(halves="to-float32")
 def forward(
     z: Real[Tensor, "batch classes"], labels: Int[Tensor, "batch"], frac: int, error_frac: int
 ) -> tuple[Real[Tensor, "batch"], Real[Tensor, "batch classes"]]:

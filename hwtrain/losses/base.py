@@ -9,6 +9,7 @@ from jaxtyping import Int, Real
 from torch import Tensor
 
 from hwtrain.arith.fixed import Numbers
+from hwtrain.kernels import half
 
 
 class Loss(ABC):
@@ -17,10 +18,12 @@ class Loss(ABC):
     Attributes:
         whole_numbers: whether it takes codes as well as floating-point numbers.
         numbers: the formats of the net's signals, told when the net is placed; None for floating point.
+        scaling: how gradients are scaled where signals are halves, told likewise (kernels/half.py).
     """
 
     whole_numbers: ClassVar[bool] = False
     numbers: Numbers | None = None
+    scaling: Tensor | None = None
 
     @property
     def fracs(self) -> tuple[int, int]:
@@ -32,6 +35,10 @@ class Loss(ABC):
         """What a loss of 1, as ``fw`` returns it, stands for."""
         return 2.0 ** -self.fracs[0]
 
+    def scaled(self, d: Real[Tensor, "batch classes"]) -> Real[Tensor, "batch classes"]:
+        """The gradient as the net's signals take it: scaled to halves where they are such."""
+        return d if self.scaling is None else half.scaled(d, self.scaling)
+
     @abstractmethod
     def fw(
         self, z: Real[Tensor, "batch classes"], labels: Int[Tensor, "batch"]
@@ -40,4 +47,4 @@ class Loss(ABC):
 
     @abstractmethod
     def igrad(self, tape: Any) -> Real[Tensor, "batch classes"]:
-        """Gradient of each sample's own loss by its outputs (not divided by the batch)."""
+        """Gradient of each sample's own loss by its outputs (not divided by the batch), ``scaled``."""

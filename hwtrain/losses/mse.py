@@ -20,4 +20,4 @@ class Mse(Loss):
 
     def igrad(self, tape: Tensor) -> Float[Tensor, "batch classes"]:
         """2 (z - onehot) / classes."""
-        return mse.input_gradient(tape)
+        return self.scaled(mse.input_gradient(tape))

@@ -23,4 +23,4 @@ class Softmax2(Loss):
 
     def igrad(self, tape: Tensor) -> Real[Tensor, "batch classes"]:
         """2^z / sum 2^z - onehot."""
-        return tape
+        return self.scaled(tape)

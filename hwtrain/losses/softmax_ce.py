@@ -21,4 +21,4 @@ class SoftmaxCe(Loss):
 
     def igrad(self, tape: tuple[Tensor, Tensor]) -> Float[Tensor, "batch classes"]:
         """softmax - onehot."""
-        return softmax_ce.input_gradient(*tape)
+        return self.scaled(softmax_ce.input_gradient(*tape))

@@ -22,4 +22,4 @@ class SquaredError(Loss):
 
     def igrad(self, tape: Tensor) -> Real[Tensor, "batch classes"]:
         """z - onehot."""
-        return tape
+        return self.scaled(tape)

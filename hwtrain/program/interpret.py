@@ -69,11 +69,9 @@ class Interpreter:
             raise ProgramError(f"layer {call.where}: {call.kernel} runs in C alone: use the native engine")
         tensors = {key: self._view(ref) for key, ref in call.tensors.items()}
         numbers = {key: self._number(value) for key, value in call.numbers.items()}
-        found = kernel.meaning(**tensors, **numbers)
-        made = () if found is None else found if isinstance(found, tuple) else (found,)
-        for ref, values in zip(call.results, made, strict=True):
+        for ref, values in zip(call.results, kernel.mean(tensors, numbers), strict=True):
             into = self._view(ref)
-            if into.dtype != np.float32 and not np.array_equal(values.astype(into.dtype), values):
+            if into.dtype.kind != "f" and not np.array_equal(values.astype(into.dtype), values):
                 raise ProgramError(f"layer {call.where}: {call.kernel} makes numbers that {ref} cannot hold")
             into[...] = values.reshape(into.shape)
 

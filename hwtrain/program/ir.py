@@ -33,11 +33,12 @@ from hwtrain.kernels.base import Kernel
 from hwtrain.registry import lookup
 from hwtrain.strict_toml import Strict
 
-Format = Literal["f32", "u8", "i8", "i16", "i32", "i64"]
+Format = Literal["f16", "f32", "u8", "i8", "i16", "i32", "i64"]
 Role = Literal["input", "label", "weight", "state", "const", "temp", "output", "counter"]
 Entry = Literal["init", "step", "flush", "predict"]
 
 DTYPES: dict[str, Any] = {
+    "f16": np.float16,
     "f32": np.float32,
     "u8": np.uint8,
     "i8": np.int8,
@@ -211,6 +212,11 @@ class Program:
         self.listing, self.contents = listing, contents
         self.buffers, self.entries = listing.buffers, listing.entries
         check(self)
+
+    @property
+    def halves(self) -> bool:
+        """Whether its signals are FP16."""
+        return self.buffers["x"].format == "f16"
 
     def save(self, folder: Path) -> None:
         """Write ``program.json`` and ``contents.safetensors``."""

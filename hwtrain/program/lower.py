@@ -42,6 +42,7 @@ from hwtrain.program.ir import (
 from hwtrain.rules.base import Bound
 
 _FORMATS: dict[torch.dtype, Format] = {
+    torch.float16: "f16",
     torch.float32: "f32",
     torch.uint8: "u8",
     torch.int8: "i8",

@@ -37,8 +37,10 @@ class Core(ABC):
     per_instruction: float = 1.0
 
     @abstractmethod
-    def build(self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = ()) -> None:
-        """Compile freestanding C11 for the core; its start-up code is added.
+    def build(
+        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
+    ) -> None:
+        """Compile freestanding C11 for the core; its start-up code is added. ``include`` is looked in first.
 
         Raises:
             NativeError: a tool is missing, or refuses the sources.
@@ -78,9 +80,14 @@ def mcu_folder() -> Path:
     return shipped("devices") / "mcu"
 
 
-def includes() -> list[str]:
+def includes(first: Sequence[Path] = ()) -> list[str]:
     """Flags that find the kernels."""
-    return [f"-I{mcu_folder() / 'src'}", f"-I{mcu_folder() / 'sim'}", f"-I{shipped('fpga') / 'include'}"]
+    return [
+        *(f"-I{folder}" for folder in first),
+        f"-I{mcu_folder() / 'src'}",
+        f"-I{mcu_folder() / 'sim'}",
+        f"-I{shipped('fpga') / 'include'}",
+    ]
 
 
 def tool(name: str, package: str) -> str:

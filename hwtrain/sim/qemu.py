@@ -17,11 +17,13 @@ class M55(Core):
     title = "Cortex-M55 with Helium"
     per_instruction = 1.024
 
-    def build(self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = ()) -> None:
+    def build(
+        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
+    ) -> None:
         """With GNU's compiler."""
         gcc = tool("arm-none-eabi-gcc", "Debian: apt install gcc-arm-none-eabi")
         sim = mcu_folder() / "sim"
-        command = [gcc, *FLAGS, "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", *includes()]
+        command = [gcc, *FLAGS, "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", *includes(include)]
         command += [f"-D{name}" for name in defines]
         command += [str(file) for file in (*sources, sim / "m55.c", sim / "freestanding.c")]
         compile_with([*command, "-T", str(sim / "m55.ld"), "-lgcc"], elf)

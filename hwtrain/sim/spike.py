@@ -40,13 +40,15 @@ class Rvv(_Spike):
     def __init__(self, vlen: int = 128) -> None:
         self.isa = f"rv32imafcv_zfh_zvfh_zicntr_zvl{vlen}b"
 
-    def build(self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = ()) -> None:
+    def build(
+        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
+    ) -> None:
         """With the clang inside the ziglang wheel: GCC knows vector intrinsics from 13 on."""
         if find_spec("ziglang") is None:
             raise NativeError("no clang for RISC-V vectors: install it (PyPI: pip install ziglang)")
         target = ["-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+a+c+f+v+zfh+zvfh"]
         command = [sys.executable, "-m", "ziglang", "cc", *target, "-mabi=ilp32f", "-mcmodel=medany", *FLAGS]
-        command += [*includes(), *(f"-D{name}" for name in defines), *self._sources(sources)]
+        command += [*includes(include), *(f"-D{name}" for name in defines), *self._sources(sources)]
         compile_with([*command, f"-Wl,-T,{mcu_folder() / 'sim' / 'rv32.ld'}"], elf)
 
 
@@ -56,13 +58,15 @@ class V2f16(_Spike):
     title = "RV32 with pairs of halves"
     isa = "rv32imfc_zicntr_xv2f16"
 
-    def build(self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = ()) -> None:
+    def build(
+        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
+    ) -> None:
         """With GNU's compiler; the instructions are written as numbers."""
         gcc = tool("riscv64-unknown-elf-gcc", "Debian: apt install gcc-riscv64-unknown-elf")
         target = ["-march=rv32imfc_zicsr", "-mabi=ilp32f", "-mcmodel=medany", "-mno-relax", "-Wl,--no-relax"]
         # GCC's first scheduler moves loads apart until what just fits in registers is spilled.
         tuning = ["-fno-schedule-insns", "-nostartfiles", "-DHWT_V2F16"]
-        command = [gcc, *FLAGS, *target, *tuning, *includes()]
+        command = [gcc, *FLAGS, *target, *tuning, *includes(include)]
         command += [*(f"-D{name}" for name in defines), *self._sources(sources)]
         compile_with([*command, "-T", str(mcu_folder() / "sim" / "rv32.ld"), "-lgcc"], elf)
 

@@ -90,6 +90,8 @@ class Array(ABC):
     """Whether a write adds to what is read the product of its own direction, but for rounding."""
     turn: Tensor | None = None
     """Which of two copies of the weights is current, where ``shadow`` has made a second one."""
+    scaling: Tensor | None = None
+    """Where signals are halves: how their gradients are scaled, one tensor for all arrays of a net."""
     frac: int = 0
     """How many bits after the point what is read has more than a signal."""
 

@@ -116,34 +116,22 @@ HWT_INLINE void hwt_strip(const int across, const int whole, int fresh, int32_t 
                           hwt_half *c, float *sums, ptrdiff_t c_step)
 {
 #define HWT_ROWS(r) \
-    case r: \
-        hwt_tile(r < HV_ROWS ? r : HV_ROWS, across, whole, fresh, n, k, a, a_step, b, b_step, c, sums, c_step); \
-        break;
-    for (; m > 0; m -= HV_ROWS) {
-        switch (m < HV_ROWS ? m : HV_ROWS) {
-            HWT_ROWS(1)
-#if HV_ROWS > 1
-            HWT_ROWS(2)
-            HWT_ROWS(3)
-#endif
-#if HV_ROWS > 3
-            HWT_ROWS(4)
-#endif
-#if HV_ROWS > 4
-            HWT_ROWS(5)
-            HWT_ROWS(6)
-#endif
-#if HV_ROWS > 6
-            HWT_ROWS(7)
-            HWT_ROWS(8)
-#endif
-        }
-        a += HV_ROWS * (across ? 1 : a_step);
-        if (sums)
-            sums += HV_ROWS * c_step;
-        else
-            c += HV_ROWS * c_step;
+    for (; m >= (r); m -= (r)) { \
+        hwt_tile(r, across, whole, fresh, n, k, a, a_step, b, b_step, c, sums, c_step); \
+        a += (r) * (across ? 1 : a_step); \
+        if (sums) \
+            sums += (r) * c_step; \
+        else \
+            c += (r) * c_step; \
     }
+    HWT_ROWS(HV_ROWS)
+#if HV_ROWS > 4
+    HWT_ROWS(4)
+#endif
+#if HV_ROWS > 2
+    HWT_ROWS(2)
+#endif
+    HWT_ROWS(1)
 #undef HWT_ROWS
 }
 
@@ -167,12 +155,9 @@ HWT_INLINE void hwt_multiply(const int across, int32_t m, int32_t n, int32_t k, 
             float *const onto = sums ? sums + column : NULL;
             const hwt_half *const left = a + from * (across ? a_step : 1);
             const int copy = !rows || (HV_COPY_ROWS && m > HV_ROWS) || (width < lanes && HV_PART_COSTS);
-            if (!copy && width < lanes) {
-                hwt_strip(across, HWT_PART, fresh, m, width, terms, left, a_step, line, b_term, into, onto, c_step);
-                continue;
-            }
             if (!copy) {
-                hwt_strip(across, HWT_WHOLE, fresh, m, width, terms, left, a_step, line, b_term, into, onto, c_step);
+                hwt_strip(across, HV_PART_COSTS ? HWT_WHOLE : HWT_PART, fresh, m, width, terms, left, a_step, line,
+                          b_term, into, onto, c_step);
                 continue;
             }
             hwt_half *to = panel;
@@ -188,28 +173,28 @@ HWT_INLINE void hwt_multiply(const int across, int32_t m, int32_t n, int32_t k, 
 }
 
 /* a (m, k), b (k, n) -> c (m, n); from row to row it is a_row, b_row, c_row values. */
-static inline void hwt_gemm16_nn(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
+HWT_ONCE void hwt_gemm16_nn(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
                                  const hwt_half *b, ptrdiff_t b_row, hwt_half *c, ptrdiff_t c_row)
 {
     hwt_multiply(0, m, n, k, a, a_row, b, b_row, 1, c, NULL, c_row);
 }
 
 /* a (m, k), b (n, k) -> c (m, n) */
-static inline void hwt_gemm16_nt(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
+HWT_ONCE void hwt_gemm16_nt(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
                                  const hwt_half *b, ptrdiff_t b_row, hwt_half *c, ptrdiff_t c_row)
 {
     hwt_multiply(0, m, n, k, a, a_row, b, 1, b_row, c, NULL, c_row);
 }
 
 /* a (k, m), b (k, n) -> c (m, n) */
-static inline void hwt_gemm16_tn(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
+HWT_ONCE void hwt_gemm16_tn(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
                                  const hwt_half *b, ptrdiff_t b_row, hwt_half *c, ptrdiff_t c_row)
 {
     hwt_multiply(1, m, n, k, a, a_row, b, b_row, 1, c, NULL, c_row);
 }
 
 /* a (k, m), b (k, n), c (m, n) in float */
-static inline void hwt_gradient16(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
+HWT_ONCE void hwt_gradient16(int32_t m, int32_t n, int32_t k, const hwt_half *a, ptrdiff_t a_row,
                                   const hwt_half *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row)
 {
     hwt_multiply(1, m, n, k, a, a_row, b, b_row, 1, NULL, c, c_row);

@@ -11,6 +11,7 @@
 typedef uint16_t hwt_half;
 
 #define HWT_INLINE static inline __attribute__((always_inline))
+#define HWT_ONCE static __attribute__((noinline, unused)) /* large: one copy serves all calls */
 
 HWT_INLINE float hwt_bits_float(uint32_t bits)
 {

@@ -10,7 +10,7 @@
 #define HV_ROWS 5
 #define HV_UNROLL 4
 #define HV_EXPAND 0
-#define HV_PART_COSTS 0
+#define HV_PART_COSTS 1
 #define HV_PANEL 4096
 #define HV_COPY_ROWS 0
 

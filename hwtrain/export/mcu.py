@@ -1,0 +1,307 @@
+"""A program as C11 for a microcontroller: one block of memory, a few functions, a self test; and its runs.
+
+What is written is compiled and run before it is called done: on the host, and on request on a simulated core,
+where the weights after many steps must be those of the interpreter, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import tempfile
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from hwtrain.errors import NativeError, ProgramError, RunError
+from hwtrain.export.host_c import TYPES, host_c, identifiers, refuse_missing
+from hwtrain.export.run import InterpretRunner, Memory
+from hwtrain.files import cannot, write_file
+from hwtrain.native import compiler
+from hwtrain.program.ir import DTYPES, Program
+from hwtrain.shipped import shipped
+from hwtrain.sim.base import Core
+
+CHECKED = 3
+"""Steps of the self test on the board."""
+STACK = 12_000
+"""Bytes of stack, at least, that the products' panels and a gradient's strip need on any core."""
+HEAD = 8
+FLAGS = (
+    "-std=c11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffp-contract=off",
+    "-ffreestanding",
+    "-Iinclude",
+    "-I.",
+)
+HEADERS = ("hwt_math.h", "hwt_threefry.h")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A run of an exported folder on a simulated core beside the host's interpreter.
+
+    ``instructions`` is of one training step; ``high_water`` counts the bytes of the arena that were written.
+    """
+
+    core: str
+    steps: int
+    sha256: str
+    expected: str
+    changed: float
+    instructions: int
+    arena: int
+    high_water: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every bit is equal and nothing outside of the arena was written."""
+        return self.sha256 == self.expected and self.high_water <= self.arena
+
+
+def write_mcu(program: Program, samples: Memory, lr: float, folder: Path, title: str) -> int:
+    """Write the folder and run its self test; how many values that compares.
+
+    Raises:
+        ProgramError: signals that are no halves, a kernel without a form in C, or a difference.
+        NativeError: no compiler, or it refuses the code.
+        RunError: the folder holds files, or cannot be written.
+    """
+    if not program.halves:
+        raise ProgramError("signals are no halves: export a run with --device fp16, or --to c")
+    refuse_missing(program)
+    batch = program.buffers["x"].shape[0]
+    if batch & (batch - 1):
+        raise ProgramError(
+            f"batch = {batch}: a core without doubles needs a power of two: train with --batch 4"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: already holds files: choose another --out DIR")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            made = Path(scratch) / "export"
+            made.mkdir()
+            compared = _write(program, samples, float(np.float32(lr)), made, title)
+            _run(made)
+            if folder.exists():
+                folder.rmdir()
+            made.replace(folder)
+    except subprocess.TimeoutExpired as problem:
+        raise NativeError(f"{problem.cmd[0]} is not done after 300 s: try a smaller net") from None
+    except OSError as problem:
+        raise cannot(folder, "write the export", problem) from None
+    return compared
+
+
+def run_mcu(folder: Path, name: str, core: Core) -> Proof:
+    """Train on a simulated core as the folder's host has trained.
+
+    Raises:
+        RunError: no such folder, or one that no ``export --to mcu`` wrote.
+        NativeError: a tool is missing, or the core does not come to an end.
+        ProgramError: the self test fails there, or the run does.
+    """
+    try:
+        expected = json.loads((folder / "expected.json").read_text())
+    except (OSError, ValueError):
+        raise RunError(
+            f"{folder}: no export for a microcontroller: name what export --to mcu wrote"
+        ) from None
+    with tempfile.TemporaryDirectory() as scratch:
+        elf = Path(scratch) / "run.elf"
+        core.build([folder / "hwt_net.c", folder / "hwt_run.c"], elf, include=[folder, folder / "include"])
+        ran = core.run(elf)
+    if ran.status or "learned\n" not in ran.text:
+        raise ProgramError(f"{folder}: the run on {core.title} fails with status {ran.status}")
+    head, _, dump = ran.text.partition("learned\n")
+    if "differs" in head:
+        raise ProgramError(f"{folder}: the self test fails on {core.title}")
+    numbers = dict(line.split() for line in head.splitlines())
+    learned = bytes.fromhex(dump)
+    first = bytes.fromhex(expected["first"])
+    changed = np.frombuffer(learned, np.uint16) != np.frombuffer(first, np.uint16)
+    places = np.zeros(len(changed), bool)
+    for start, end in expected["weights"]:
+        places[start // 2 : end // 2] = True
+    return Proof(
+        core=name,
+        steps=expected["steps"],
+        sha256=sha256(learned).hexdigest(),
+        expected=expected["sha256"],
+        changed=float(changed[places].mean()),
+        instructions=round(int(numbers["count"]) / core.per_instruction),
+        arena=expected["arena"],
+        high_water=int(numbers["high"]),
+    )
+
+
+class _Layout:
+    """Where everything lies in the arena."""
+
+    def __init__(self, program: Program, temporaries: int) -> None:
+        self.program = program
+        self.names = identifiers(iter(program.buffers))
+        self.offsets: dict[str, int] = {}
+        at = HEAD
+        for name, buffer in program.buffers.items():
+            if buffer.role in ("weight", "state"):
+                self.offsets[name] = at
+                at += -(-buffer.nbytes // 8) * 8
+        self.learned = at
+        self.temporaries = -(-at // 64) * 64
+        self.arena = self.temporaries + temporaries
+
+    def content(self, memory: Memory, step: int) -> bytes:
+        """What the learned part of the arena holds; little-endian, as every core is."""
+        room = bytearray(self.learned)
+        room[:HEAD] = np.array([0x68777431, step], "<u4").tobytes()
+        for name, at in self.offsets.items():
+            values = memory[name].tobytes()
+            room[at : at + len(values)] = values
+        return bytes(room)
+
+
+def _write(program: Program, samples: Memory, lr: float, folder: Path, title: str) -> int:
+    printed = host_c(program, many=False, rate="float")
+    layout = _Layout(program, printed.arena)
+    steps, n = max(100, len(samples["x"])), len(samples["x"])
+    runner = InterpretRunner(program)
+    memory = runner.memory(1, {name: values[:1].copy() for name, values in samples.items()})
+    outputs = b""
+    checked = b""
+    for step in range(steps):
+        for name, values in samples.items():
+            memory[name] = values[step % n : step % n + 1].copy()
+        runner.run("step", 1, memory, lr, step)
+        if step + 1 == CHECKED:
+            memory["x"] = samples["x"][:1].copy()
+            runner.run("predict", 1, memory)
+            checked, outputs = layout.content(memory, CHECKED), memory["z"].tobytes()
+    if not all(np.isfinite(memory[name]).all() for name in layout.offsets):
+        raise ProgramError(
+            f"training leaves numbers that are not finite within {steps} steps: use a smaller --lr"
+        )
+    learned = layout.content(memory, steps)
+    rows = [
+        {"name": layout.names[name], "offset": at, "type": TYPES[program.buffers[name].format]}
+        for name, at in layout.offsets.items()
+    ]
+    contents = [
+        _array(f"first_{layout.names[name]}", program.buffers[name].format, program.contents[name])
+        for name in layout.offsets
+    ]
+    for name, buffer in program.buffers.items():
+        if buffer.role == "const":
+            contents.append(_array(layout.names[name], buffer.format, program.contents[name]))
+    given: dict[str, Any] = {
+        "name": program.listing.name,
+        "title": title,
+        "printed": printed.source.replace("void hwt_step(", "static void net_step(").replace(
+            "void hwt_predict(", "static void net_predict("
+        ),
+        "contents": "\n\n".join(contents),
+        "arguments": ", ".join(_argument(layout, name) for name in printed.order),
+        "learned_rows": rows,
+        "learned": layout.learned,
+        "temporaries": layout.temporaries,
+        "arena": layout.arena,
+        "stack": STACK,
+        "batch": program.buffers["x"].shape[0],
+        "inputs": math.prod(program.buffers["x"].shape[1:]),
+        "classes": program.buffers["z"].shape[-1],
+        "model": zlib.crc32(program.listing.model_dump_json().encode()),
+        "rate": f"{lr.hex()}f",
+        "steps": steps,
+        "samples": n,
+        "checked": CHECKED,
+        "learned_crc": zlib.crc32(checked),
+        "outputs_crc": zlib.crc32(outputs),
+    }
+    loader = jinja2.FileSystemLoader(shipped("devices") / "mcu" / "templates")
+    room = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    for template in room.list_templates():
+        write_file(folder / template.removesuffix(".j2"), room.get_template(template).render(given))
+    write_file(folder / "hwt_samples.h", _samples(samples))
+    (folder / "include").mkdir()
+    for header in sorted((shipped("devices") / "mcu" / "src").glob("*.h")):
+        shutil.copyfile(header, folder / "include" / header.name)
+    for name in HEADERS:
+        shutil.copyfile(shipped("fpga") / "include" / name, folder / "include" / name)
+    weights = [
+        [at, at + program.buffers[name].nbytes]
+        for name, at in layout.offsets.items()
+        if name.endswith("/weights")
+    ]
+    proof = {
+        "steps": steps,
+        "sha256": sha256(learned).hexdigest(),
+        "first": layout.content(program.contents, 0).hex(),
+        "weights": weights,
+        "arena": layout.arena,
+    }
+    write_file(folder / "expected.json", json.dumps(proof) + "\n")
+    return sum(program.buffers[name].size for name in layout.offsets) + program.buffers["z"].size
+
+
+def _argument(layout: _Layout, name: str) -> str:
+    buffer = layout.program.buffers[name]
+    if name in layout.offsets:
+        return f"AT({TYPES[buffer.format]}, {layout.offsets[name]})"
+    return layout.names[name]
+
+
+def _array(name: str, format_: str, values: NDArray[Any]) -> str:
+    flat = values.reshape(-1)
+    kind = TYPES[format_]
+    if format_ == "f16":
+        texts = [f"0x{bits:04X}" for bits in flat.view(np.uint16).tolist()]
+    elif format_ == "f32":
+        texts = [f"{value.hex()}f" for value in flat.astype(np.float64).tolist()]
+    else:
+        texts = [str(value) for value in flat.astype(DTYPES[format_]).tolist()]
+    lines = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]
+    return f"static const {kind} {name}[{len(texts)}] = {{\n    " + ",\n    ".join(lines) + "\n};"
+
+
+def _samples(samples: Memory) -> str:
+    """The recorded samples, one row a step."""
+    x = samples["x"].reshape(len(samples["x"]), -1)
+    labels = samples["labels"].reshape(len(x), -1)
+    rows = ["{" + ", ".join(f"0x{bits:04X}" for bits in row) + "}" for row in x.view(np.uint16).tolist()]
+    classes = ["{" + ", ".join(map(str, row)) + "}" for row in labels.tolist()]
+    unused = "__attribute__((unused)) "
+    return (
+        "/* Samples as they were recorded: inputs as bits of 16-bit floats, and classes. */\n"
+        "#include <stdint.h>\n\n"
+        f"{unused}static const uint16_t hwt_sample_x[{len(x)}][{x.shape[1]}] = {{\n    "
+        + ",\n    ".join(rows)
+        + f"\n}};\n\n{unused}static const int32_t hwt_sample_labels[{len(x)}][{labels.shape[1]}] = {{\n    "
+        + ",\n    ".join(classes)
+        + "\n};\n"
+    )
+
+
+def _run(folder: Path) -> None:
+    """What ``make test`` does, without make."""
+    command = [compiler(), *FLAGS, "test.c", "hwt_net.c", "-o", "run_test"]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    if built.returncode:
+        said = next((line for line in built.stderr.splitlines() if "error" in line), built.stderr[:200])
+        raise NativeError(f"{command[0]} refuses the export: {said}: try another compiler with CC=...")
+    ran = subprocess.run([folder / "run_test"], capture_output=True, text=True, check=False, timeout=300)
+    (folder / "run_test").unlink()
+    if ran.returncode:
+        raise ProgramError("the exported C differs from the interpreter")

@@ -1,0 +1,84 @@
+"""Training steps as C for microcontrollers: the same bits on simulated cores, and through power cuts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hwtrain.cli import main
+from hwtrain.errors import ProgramError, RunError
+from hwtrain.export.mcu import run_mcu, write_mcu
+from hwtrain.native import compiler
+from hwtrain.program.lower import lower
+from hwtrain.sim.base import mcu_folder
+from hwtrain.sim.cores import CORES
+from tests.programs import bound_on, samples, small_mlp, small_program
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "device"),
+    [("mlp", "fp16"), ("mlp", "fp16-compensated"), ("mlp", "fp16-stochastic"), ("cnn", "fp16")],
+)
+def test_every_core_learns_the_same_bits(kind: str, device: str, tmp_path: Path) -> None:
+    bound, program = small_program(kind, device)
+    folder = tmp_path / "net"
+    write_mcu(program, samples(bound, program, 12), 0.05, folder, "a core")
+    for name, core in CORES.items():
+        found = run_mcu(folder, name, core())
+        sys.stdout.write(f"{kind} {device} {name}: {found.steps} steps, {found.sha256}\n")
+        assert found.ok
+        assert found.steps >= 100
+        assert found.changed > 0.9
+        assert found.arena - 64 < found.high_water <= found.arena
+
+
+@pytest.mark.slow
+def test_from_a_run_to_a_core_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = tmp_path / "run", tmp_path / "net"
+    settings = ["--data", "digits", "--net", "64-12-10", "--device", "fp16", "--epochs", "1", "--seeds", "1"]
+    assert main(["train", *settings, "--batch", "4", "--lr", "0.1", "--out", str(run)]) == 0
+    assert main(["export", str(run), "--to", "mcu", "--target", "m55", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["mcu", "run", str(out), "--sim", "m55"]) == 0
+    said = capsys.readouterr().out
+    assert "100 training steps, the same bits as the host's interpreter" in said
+    subprocess.run(["make", "-s", "test"], cwd=out, check=True, timeout=300)
+    # A changed weight is noticed by the self test, and by the comparison.
+    source = (out / "hwt_net.c").read_text()
+    start = source.index("first_fc1_weight[")
+    place = source.index("0x", start)
+    (out / "hwt_net.c").write_text(source[:place] + "0x3C00" + source[place + 6 :])
+    with pytest.raises(ProgramError, match="the self test fails on Cortex-M55"):
+        run_mcu(out, "m55", CORES["m55"]())
+
+
+def test_a_cut_at_any_write_point_boots_with_old_or_new_content(tmp_path: Path) -> None:
+    made = tmp_path / "cuts"
+    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{mcu_folder() / 'src'}"]
+    subprocess.run([compiler(), *flags, HERE / "power_cuts.c", "-o", made], check=True, timeout=100)
+    ran = subprocess.run([made], capture_output=True, text=True, check=True, timeout=100)
+    cuts, old, new = map(int, ran.stdout.split())
+    assert cuts > 1000
+    assert old + new == cuts
+    assert old > 0
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
+    bound, program = small_program("mlp", "float32")
+    with pytest.raises(ProgramError, match="signals are no halves: export a run with --device fp16"):
+        write_mcu(program, samples(bound, program, 2), 0.05, tmp_path / "a", "a core")
+    bound = bound_on(small_mlp("fp16"), "fp16")
+    program = lower(bound, (37,), 3)
+    with pytest.raises(ProgramError, match="batch = 3: a core without doubles needs a power of two"):
+        write_mcu(program, samples(bound, program, 2), 0.05, tmp_path / "b", "a core")
+    with pytest.raises(RunError, match="no export for a microcontroller"):
+        run_mcu(tmp_path, "m55", CORES["m55"]())
+    shutil.rmtree(tmp_path / "b", ignore_errors=True)
+    assert list(tmp_path.iterdir()) == []
