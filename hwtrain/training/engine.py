@@ -172,9 +172,7 @@ def engine_of(
         HwtrainError: the rule, net or device cannot be lowered, or there is no compiler.
     """
     if threads > 1 and name != "native":
-        raise ConfigError(
-            f"threads = {threads}: --engine {name} has one: use --engine native, or leave it out"
-        )
+        raise ConfigError(f"threads = {threads}: engine {name} has one: use native, or leave it out")
     if name == "torch":
         return TorchEngine(bound, ledger, batch)
     runner = partial(NativeRunner, threads=threads) if name == "native" else InterpretRunner

@@ -22,7 +22,13 @@ enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_BEND, HWT_DOWN_STEP, HWT_DOWN_BEND
 #define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
 #define HWT_STRIP 64       /* and those of them that move together */
 #ifndef HWT_THREADS
-#define HWT_THREADS 1
+#define HWT_THREADS 1 /* of the loops that OpenMP divides; any number gives the same bits */
+#endif
+#if HWT_THREADS > 1
+#define HWT_PARALLEL HWT_PARALLEL_BY(omp parallel for schedule(static) num_threads(HWT_THREADS))
+#define HWT_PARALLEL_BY(text) HWT_PRAGMA(text)
+#else
+#define HWT_PARALLEL
 #endif
 
 /* What one thread has counted; a line of cache apart from the next one's. */
