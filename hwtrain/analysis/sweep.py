@@ -1,0 +1,170 @@
+"""Searches settings and card values by their accuracy on the validation split; the test split is never seen.
+
+A *space* is setting to values. ``card.SECTION.KEY`` is a value of the device's card. The search is optuna's:
+a grid while there are trials enough for all of it, else its tree-structured Parzen estimator; its journal lies
+in the folder, so a search that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwtrain.cards import card_files
+from hwtrain.config import TrainConfig, to_toml
+from hwtrain.errors import CardError, ConfigError, HwtrainError, nearest
+from hwtrain.files import make_folder, write_file
+from hwtrain.strict_toml import read_toml, validate
+from hwtrain.training.loop import run
+
+Space = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One choice of values, and its mean accuracy on the validation split; None if it was refused."""
+
+    values: dict[str, str]
+    accuracy: float | None
+
+
+def parse(over: list[str]) -> Space:
+    """``key=a,b,c`` each.
+
+    Raises:
+        ConfigError: an unknown key, no values, or a key that is given twice.
+    """
+    space: Space = {}
+    for text in over:
+        key, _, values = text.partition("=")
+        found = [value for value in values.split(",") if value]
+        if not found:
+            raise ConfigError(f"--over {text}: write KEY=VALUE,VALUE")
+        if key in space:
+            raise ConfigError(f"--over {key}: given twice: write all its values in one")
+        if not key.startswith("card.") and key not in TrainConfig.model_fields:
+            raise ConfigError(f"--over {key}: {nearest(key, TrainConfig.model_fields)}; or card.SECTION.KEY")
+        if key == "evaluate":
+            raise ConfigError("--over evaluate: a search looks at the validation split alone")
+        space[key] = found
+    return space
+
+
+def sweep(
+    config: TrainConfig,
+    space: Space,
+    out: Path,
+    *,
+    trials: int = 20,
+    workers: int = 1,
+    progress: Callable[[int, int, Tried], None] = lambda *_: None,
+) -> list[Tried]:
+    """Every trial so far, the best one first; its settings are written to ``out/best.toml``.
+
+    Raises:
+        ConfigError: no space, optuna is missing, or another search lies in ``out``.
+    """
+    if not space:
+        raise ConfigError("nothing to search: add --over KEY=VALUE,VALUE")
+    if trials < 1:
+        raise ConfigError(f"trials = {trials}: at least 1")
+    optuna = _optuna()
+    make_folder(out)
+    asked = {"config": to_toml(config), "space": space}
+    kept = out / "sweep.json"
+    if kept.exists() and json.loads(kept.read_text()) != asked:
+        raise ConfigError(f"{out}: holds another search: choose another --out DIR")
+    write_file(kept, json.dumps(asked, indent=1) + "\n")
+    grid = math.prod(map(len, space.values())) <= trials
+    sampler = optuna.samplers.GridSampler(space, seed=0) if grid else optuna.samplers.TPESampler(seed=0)
+    backend = optuna.storages.journal.JournalFileBackend(str(out / "journal.log"))
+    study = optuna.create_study(
+        study_name="sweep",
+        storage=optuna.storages.JournalStorage(backend),
+        sampler=sampler,
+        direction="maximize",
+        load_if_exists=True,
+    )
+
+    def objective(trial: Any) -> float:
+        values = {key: trial.suggest_categorical(key, choices) for key, choices in space.items()}
+        trial.set_user_attr("values", values)
+        try:
+            found = run(configured(config, values, out / "cards"), workers=workers, controls=False).accuracy
+        except HwtrainError as problem:  # values that exclude each other: worse than any accuracy
+            trial.set_user_attr("refused", str(problem))
+            raise optuna.TrialPruned(str(problem)) from None
+        return found
+
+    def told(study: Any, trial: Any) -> None:
+        progress(len(study.trials), trials, Tried(trial.user_attrs["values"], trial.value))
+
+    todo = (math.prod(map(len, space.values())) if grid else trials) - len(study.trials)
+    if todo > 0:
+        study.optimize(objective, n_trials=todo, callbacks=[told])
+    refusals = [trial.user_attrs["refused"] for trial in study.trials if "refused" in trial.user_attrs]
+    done = [
+        Tried(trial.user_attrs["values"], trial.value)
+        for trial in study.trials
+        if "values" in trial.user_attrs
+    ]
+    if len(refusals) == len(done):
+        raise ConfigError(f"every choice was refused; the last one: {refusals[-1]}")
+    done.sort(key=lambda one: -1.0 if one.accuracy is None else one.accuracy, reverse=True)
+    write_file(out / "best.toml", to_toml(configured(config, done[0].values, out / "cards")))
+    return done
+
+
+def configured(config: TrainConfig, values: dict[str, str], cards: Path) -> TrainConfig:
+    """The settings with these values, on validation; card values make a card of their own below ``cards``."""
+    own = {key: value for key, value in values.items() if not key.startswith("card.")}
+    changes = {key: value for key, value in values.items() if key.startswith("card.")}
+    given = config.model_dump(exclude_none=True) | own | {"evaluate": "validation"}
+    if changes:
+        given["device"] = str(_card(given["device"], changes, cards))
+    return validate(TrainConfig, given, where="--over", text="", error=ConfigError)
+
+
+def _card(device: Any, changes: dict[str, str], folder: Path) -> Path:
+    """A copy of the device's card with some values changed; its name says which."""
+    if not isinstance(device, str) or "=" in device:
+        raise ConfigError("--over card...: needs one device for all layers: name one card with --device")
+    source = card_files().get(device, Path(device))
+    content, _ = read_toml(source, CardError)
+    name = source.stem
+    for key, value in changes.items():
+        _, section, last = [*key.split("."), "", ""][:3]
+        if not isinstance(content.get(section), dict) or not last:
+            raise ConfigError(f"--over {key}: write card.SECTION.KEY; SECTION: {nearest(section, content)}")
+        content[section][last] = json.loads(value) if _is_json(value) else value
+        name += f"-{section}.{last}={value}"
+    lines = [f"{key} = {json.dumps(value)}" for key, value in content.items() if not isinstance(value, dict)]
+    for section, table in content.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    make_folder(folder)
+    path = folder / f"{name.replace('=', '_')}.toml"
+    write_file(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def _optuna() -> Any:
+    try:
+        optuna = importlib.import_module("optuna")
+    except ImportError:
+        raise ConfigError("optuna is not installed: pip install 'hwtrain[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
