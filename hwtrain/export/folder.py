@@ -120,7 +120,7 @@ def run_test(folder: Path, sources: list[str], flags: tuple[str, ...], *argument
         NativeError: no compiler, or it refuses the code.
         ProgramError: the test found a difference.
     """
-    test = folder / "run_test"
+    test = folder.absolute() / "run_test"  # it runs in the folder, which may have been named from elsewhere
     command = [compiler(), *flags, "-Iinclude", *sources, "-o", test.name]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
     if built.returncode:

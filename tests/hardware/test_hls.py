@@ -102,8 +102,11 @@ def test_analyser_and_sanitisers_find_nothing(mode: str, base: Path) -> None:
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_same_program_same_bytes_and_other_values_fail(tmp_path: Path) -> None:
-    export(tmp_path / "one", "speculative", "fixed8", steps=3)
+def test_same_program_same_bytes_and_other_values_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(Path("one"), "speculative", "fixed8", steps=3)
     export(tmp_path / "other", "speculative", "fixed8", steps=3)
     files = sorted(
         file.relative_to(tmp_path / "one") for file in (tmp_path / "one").rglob("*") if file.is_file()
