@@ -111,7 +111,7 @@ class Net:
                     home = home.digital or digital
                 geometry = Geometry(f"{path}.{name}", number, groups, out, in_, std)
                 array = home.array(geometry, trial)
-                array.transforms = transforms()
+                array.transforms = [] if name == "medium" else transforms()
                 return array
 
             layer.place(make)

@@ -168,6 +168,10 @@ class PhysicalArray(Array):
         free, clamped = (source.strain(drive, controls, at) for at in (None, held))  # type: ignore[attr-defined]
         return self.conditioner.decode(volts)[:, None], free, clamped
 
+    def start_at(self, number: int) -> None:
+        """Let the next measurement in training have the noise of this pass, whoever counts them."""
+        self._passes = number
+
     def disturb(self, kind: str, strength: float) -> None:
         """Let something happen to the physics: one of its emulator's disturbances, or "dead-port"
         (``strength`` is the share of outputs that die)."""

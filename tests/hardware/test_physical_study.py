@@ -1,0 +1,71 @@
+"""Every rule on every physics, with autograd poisoned at every door."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from hwtrain.analysis.physical_study import Budget, study
+from hwtrain.cards import PhysicalCard, cards
+from hwtrain.registry import names
+
+MARGIN = 0.05
+ONLY = {"in-situ": {"mesh"}, "coupled-learning": {"resistor-network"}}
+"""Rules that need a port which one kind of physics alone has."""
+
+
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    def used(*_: Any, **__: Any) -> Any:
+        raise AssertionError("autograd was used")
+
+    for owner, name in (
+        (torch.Tensor, "backward"),
+        (torch.Tensor, "requires_grad_"),
+        (torch.autograd, "grad"),
+        (torch.autograd, "backward"),
+        (torch.autograd.functional, "vjp"),
+        (torch.autograd.functional, "jvp"),
+        (torch.autograd.functional, "jacobian"),
+        (torch.autograd.Function, "__init_subclass__"),
+        (torch.autograd.Function, "apply"),
+    ):
+        monkeypatch.setattr(owner, name, used)
+
+
+@pytest.mark.slow
+def test_every_rule_on_every_physics_learns_or_is_refused_for_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch)
+    began = time.process_time()
+    rows = study(budget=Budget(tuning=0, seeds=(0,)), controls=False)
+    spent = time.process_time() - began
+    physics = {name for name, its in cards() if isinstance(its, PhysicalCard)}
+    assert {row.emulator for row in rows} == physics
+    assert len({row.rule for row in rows}) >= len(names("rules")) - 2
+    below = []
+    for row in rows:
+        if row.found is None:
+            assert row.emulator not in ONLY[row.rule]
+            assert re.search(r"needs port (taps|clamp)", str(row.refused))
+            continue
+        if row.difference("zero").mean < MARGIN:
+            below.append(f"{row.rule} on {row.emulator}: {row.found.accuracies[0]:.1%}")
+    sys.stdout.write(f"{len(rows)} cells, {spent:.0f} s of CPU, not above the control: {below}\n")
+    assert len(below) < len(rows) / 10
+    assert spent < 600  # 5 minutes of two cores
+
+
+def test_a_row_stands_beside_all_its_controls() -> None:
+    (row,) = study(["dfa"], ["mesh"], Budget(epochs=1, tuning=1, samples=200, seeds=(0, 1)))
+    made = row.as_dict()
+    for control in ("zero", "linear", "skip_off", "backprop", "ridge"):
+        assert 0 <= made[control] <= 1
+        assert made[f"minus_{control}"]["mean"] == pytest.approx(made["accuracy"] - made[control])
+    assert made["passes"] == 2 * 200
+    assert made["passes_per_prediction"] == 2
+    assert made["digital_macs"] > 200 * 64 * 64
+    assert made["physics_energy_J"] is None  # the card does not say

@@ -1,0 +1,269 @@
+"""Instruments in the loop: what can go wrong with them, and that no measurement is repeated or lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hwtrain.arith.threefry import Streams
+from hwtrain.cards import Instrument as InstrumentCard
+from hwtrain.cards import PhysicalCard
+from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentSlow, RunError
+from hwtrain.physical.instrument import Folder, Impossible, Pipe
+from hwtrain.physical.journal import Journal
+from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
+from tests.helpers import NAMES
+
+X = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
+
+SERVER = """
+import json, sys, time
+sys.path[:0] = []
+mood, log = sys.argv[1], sys.argv[2]
+for line in sys.stdin:
+    asked = json.loads(line)
+    with open(log, "a") as file:
+        file.write(f"{asked['pass']}.{asked['try']}\\n")
+    y = [[sum(row), 2 * row[0]] for row in asked["x"]]
+    ill = asked["pass"] == 2 and (mood[-1] == "!" or asked["try"] == 0)
+    if ill and mood[:5] == "stuck":
+        time.sleep(60)
+    if ill and mood[:3] == "nan":
+        y[1][0] = float("nan")
+    if ill and mood[:4] == "wide":
+        y[1][0] = 1e9
+    if ill and mood[:5] == "short":
+        y = y[:-1]
+    answer = json.dumps({"pass": asked["pass"], "try": asked["try"], "y": y})
+    if ill and mood[:4] == "half":
+        sys.stdout.write(answer[:20]); sys.stdout.flush(); sys.exit(3)
+    if ill and mood[:4] == "dead":
+        sys.exit(4)
+    sys.stdout.write(answer + "\\n"); sys.stdout.flush()
+"""
+
+
+def pipe(tmp_path: Path, mood: str, timeout: float = 20.0, **keys: Any) -> Pipe:
+    (tmp_path / "server.py").write_text(SERVER)
+    command = [sys.executable, str(tmp_path / "server.py"), mood, str(tmp_path / "log")]
+    return Pipe(InstrumentCard(command=command, timeout_s=timeout, high=100.0, **keys), "phi.medium", 2)
+
+
+def test_a_healthy_instrument_is_asked_once_a_pass(tmp_path: Path) -> None:
+    made = pipe(tmp_path, "fine")
+    for _ in range(4):
+        y = made.measure(X)
+        torch.testing.assert_close(y, torch.stack([X.sum(1), 2 * X[:, 0]], 1))
+    made.close()
+    assert (tmp_path / "log").read_text().split() == ["0.0", "1.0", "2.0", "3.0"]
+
+
+@pytest.mark.parametrize(
+    ("mood", "error", "said"),
+    [
+        ("stuck!", InstrumentSlow, "no answer within 0.5 s"),
+        ("nan!", Impossible, "holds nan, no number"),
+        ("wide!", Impossible, "outside of -1e+06 to 100"),
+        ("short!", Impossible, "not one row a sample (4)"),
+        ("half!", InstrumentBroken, "no whole line of JSON"),
+        ("dead!", InstrumentDied, "the process ended (exit code"),
+    ],
+)
+def test_an_ill_instrument_is_a_typed_error_that_names_the_pass(
+    mood: str, error: Any, said: str, tmp_path: Path
+) -> None:
+    made = pipe(tmp_path, mood, 20.0, retries=0)
+    made.measure(X)
+    made.measure(X)
+    if mood == "stuck!":
+        made.card = made.card.model_copy(update={"timeout_s": 0.5})
+    with pytest.raises(error) as found:
+        made.measure(X)
+    assert str(found.value).startswith("layer phi.medium: instrument: pass 2: ")
+    assert said in str(found.value)
+    assert made.number == 2  # the pass is still to be measured
+    made.close()
+
+
+@pytest.mark.parametrize("mood", ["nan", "wide", "short"])
+def test_a_second_try_of_what_cannot_be_right_is_a_new_measurement(mood: str, tmp_path: Path) -> None:
+    made = pipe(tmp_path, mood)
+    for _ in range(4):
+        assert made.measure(X).isfinite().all()
+    made.close()
+    assert (tmp_path / "log").read_text().split() == ["0.0", "1.0", "2.0", "2.1", "3.0"]
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    made = Pipe(InstrumentCard(command=[str(tmp_path / "none")]), "phi.medium", 2)
+    with pytest.raises(InstrumentDied, match=r"pass 0: cannot start .*none: No such file"):
+        made.measure(X)
+
+
+def test_a_folder_waits_for_answers_and_keeps_them(tmp_path: Path) -> None:
+    made = Folder(InstrumentCard(folder=str(tmp_path), timeout_s=0.1, retries=0), "phi.medium", 2)
+    with pytest.raises(InstrumentSlow, match=r"pass 0: .*answer-000000-0.csv is not there after 0.1 s"):
+        made.measure(X)
+    request = (tmp_path / "request-000000-0.csv").read_text()
+    assert [[float(v) for v in line.split(",")] for line in request.splitlines()] == X.tolist()
+    answer = tmp_path / "answer-000000-0.csv"
+    answer.write_text("1,2\n1,2\n1,2\n1,2")
+    with pytest.raises(InstrumentBroken, match="ends within a line"):
+        made.measure(X)
+    answer.write_text("1,2\n1,2\n1,two\n1,2\n")
+    with pytest.raises(Impossible, match="not a table of numbers"):
+        made.measure(X)
+    answer.write_text("1,2\n1,2\n1,3\n1,2\n")
+    assert made.measure(X).tolist() == [[1, 2], [1, 2], [1, 3], [1, 2]]
+    again = Folder(made.card, "phi.medium", 2)
+    assert again.measure(X)[2, 1] == 3  # without a new request
+
+
+def test_a_journal_drops_a_torn_line_and_refuses_a_second_entry(tmp_path: Path) -> None:
+    with Journal(tmp_path / "log") as journal:
+        journal.put("0.0", [1])
+        journal.put("1.0", [2])
+        with pytest.raises(RunError, match="a pass is measured once"):
+            journal.put("1.0", [3])
+    with (tmp_path / "log").open("a") as file:
+        file.write('{"name": "2.0", "val')
+    with Journal(tmp_path / "log") as journal:
+        assert journal.entries == {"0.0": [1], "1.0": [2]}
+        journal.put("2.0", [4])
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+
+
+def served(tmp_path: Path, card: str = "fibre", timeout: float = 60.0) -> PhysicalCard:
+    command = [sys.executable, "-m", "hwtrain", "physical", "serve", card, "--in", "3", "--out", "2"]
+    command += ["--log", str(tmp_path / "served.log")]
+    return PhysicalCard.model_validate(
+        {"schema": 1, "kind": "physical", **NAMES, "instrument": {"command": command, "timeout_s": timeout}}
+    )
+
+
+def array(its: PhysicalCard) -> Any:
+    return substrate_of(its, Options()).array(Geometry("phi.medium", 1, 1, 2, 3, 1.0), Trial(Streams(0)))
+
+
+@pytest.mark.slow
+def test_an_emulator_in_another_process_resumes_without_measuring_again(tmp_path: Path) -> None:
+    made = array(served(tmp_path, "drifting-fibre"))
+    first = [made.measure(X) for _ in range(2)]
+    kept = made.state()
+    later = made.measure(X)
+    made.source.close()
+    other = array(served(tmp_path, "drifting-fibre"))
+    other.restore(kept)
+    assert torch.equal(other.measure(X), later)  # out of the instrument's own log
+    other.source.close()
+    assert not torch.equal(first[0], first[1])  # noise
+    log = [json.loads(line)["name"] for line in (tmp_path / "served.log").read_text().splitlines()]
+    assert log == ["0.0", "1.0", "2.0"]
+
+
+CLIENT = """
+import sys, torch
+sys.path.insert(0, sys.argv[3])
+from tests.unit.test_instrument import X, array, served
+from pathlib import Path
+from hwtrain.physical.journal import Journal
+folder, passes = Path(sys.argv[1]), int(sys.argv[2])
+made = array(served(folder))
+with Journal(folder / "client.log") as done:
+    made.source.number = len(done.entries)
+    while made.source.number < passes:
+        number = made.source.number
+        done.put(str(number), made.measure(X + number).tolist())
+made.source.close()
+"""
+
+
+@pytest.mark.slow
+def test_ten_kills_of_either_side_repeat_no_pass_and_lose_none(tmp_path: Path) -> None:
+    passes, dice = 400, random.Random(3)
+    (tmp_path / "client.py").write_text(textwrap.dedent(CLIENT))
+    command = [sys.executable, str(tmp_path / "client.py"), str(tmp_path), str(passes)]
+    command.append(str(Path(__file__).parents[2]))
+    kills = {"client": 0, "instrument": 0}
+    log = tmp_path / "served.log"
+    while True:
+        client = subprocess.Popen(command)
+        began = _lines(log)
+        while client.poll() is None and _lines(log) == began:  # until it measures
+            time.sleep(0.01)
+        side = "client" if kills["client"] <= kills["instrument"] else "instrument"
+        if min(kills.values()) < 10:
+            time.sleep(dice.uniform(0, 0.05))
+            if client.poll() is None:
+                if side == "client":
+                    client.kill()
+                else:
+                    for child in _children(client.pid):
+                        os.kill(child, signal.SIGKILL)
+                kills[side] += 1
+            if side == "client":
+                client.wait()
+                continue
+            time.sleep(0.2)
+            client.kill()  # and the rest of this life is done by the next client
+            client.wait()
+            continue
+        client.wait(timeout=120)
+        assert client.returncode == 0
+        break
+    assert kills["client"] >= 10
+    assert kills["instrument"] >= 10
+    numbers = [json.loads(line)["name"] for line in log.read_text().splitlines()]
+    assert numbers == [f"{number}.0" for number in range(passes)]
+    got = [json.loads(line) for line in (tmp_path / "client.log").read_text().splitlines()]
+    assert [entry["name"] for entry in got] == [str(number) for number in range(passes)]
+    alone = array(served(tmp_path).model_copy(update={"instrument": None, "physics": _fibre()}))
+    for entry in got[:: passes // 7]:
+        expected = alone.measure(X + int(entry["name"]))
+        assert torch.tensor(entry["value"]).shape == expected.shape
+
+
+def _fibre() -> dict[str, Any]:
+    from hwtrain.cards import card
+
+    return card("fibre").physics  # type: ignore[union-attr]
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def test_an_answer_that_comes_late_is_passed_over(tmp_path: Path) -> None:
+    """A pass asked for twice is answered twice; no answer is taken for that of the next pass."""
+    late = tmp_path / "late.py"
+    late.write_text(
+        "import json, sys\n"
+        "for line in sys.stdin:\n"
+        "    a = json.loads(line)\n"
+        "    old = {'pass': a['pass'] - 1, 'try': 0, 'y': [[9, 9]] * 4}\n"
+        "    new = {'pass': a['pass'], 'try': a['try'], 'y': [[1, 1]] * 4}\n"
+        "    print(json.dumps(old)); print(json.dumps(new), flush=True)\n"
+    )
+    made = Pipe(InstrumentCard(command=[sys.executable, str(late)]), "phi.medium", 2)
+    assert threading.active_count() >= 1
+    assert float(made.measure(X).max()) == 1
+    made.close()
