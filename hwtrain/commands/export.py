@@ -10,7 +10,7 @@ from hwtrain.errors import ConfigError
 from hwtrain.flags import flag, verb
 from hwtrain.registry import names
 
-_OPTIONS = ("opset", "target")
+_OPTIONS = ("opset", "target", "lanes")
 """Flags that a printer may take."""
 
 
@@ -24,6 +24,7 @@ def add(verbs: Any) -> None:
     flag(one, "--check", type=Path, metavar="DIR", help="check pragmas and C of a folder made with --to hls")
     flag(one, "--target", help="of mcu: the core it is for, m55, rvv or v2f16 (m55)")
     flag(one, "--opset", help="of qonnx and qcdq: version of the ONNX operators, 18 or 20 (18)")
+    flag(one, "--lanes", help="of rtl: products a cycle, a power of two (8)")
 
 
 def _export(found: argparse.Namespace) -> int:

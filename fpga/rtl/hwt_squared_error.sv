@@ -1,0 +1,63 @@
+// Half the squared error against a one-hot target, and its gradient. The scores come once, one a cycle; the
+// gradient of a score is 2 cycles behind it. The ports are those of hwt_softmax2;
+// hwt_squared_error_forward in fpga/include/hwt_fixed.h is the same in C.
+module hwt_squared_error #(
+  parameter int SignalBits = 8,
+  parameter int Frac = 3,
+  parameter int ErrorFrac = 6,
+  parameter int AddrBits = 16
+) (
+  input  logic                         clk_i,
+  input  logic                         valid_i,
+  input  logic                         first_i,
+  input  logic        [AddrBits-1:0]   index_i,
+  input  logic                         hot_i,
+  input  logic signed [SignalBits-1:0] score_i,
+  output logic                         d_valid_o,
+  output logic        [AddrBits-1:0]   d_index_o,
+  output logic signed [SignalBits-1:0] d_o,
+  output logic signed [31:0]           loss_o
+);
+  localparam int ErrorBits = (SignalBits > Frac + 1 ? SignalBits : Frac + 1) + 2;
+  localparam int TotalBits = 2 * ErrorBits + 16;
+
+  logic signed [ErrorBits-1:0]  error_q;
+  logic signed [TotalBits-1:0]  total_q, square;
+  logic signed [SignalBits-1:0] code;
+  logic signed [31:0]           loss;
+  logic                         valid_q, first_q;
+  logic        [AddrBits-1:0]   index_q;
+
+  assign square = TotalBits'(error_q) * TotalBits'(error_q);
+  hwt_requantize #(
+    .InBits (ErrorBits),
+    .Shift  (Frac - ErrorFrac),
+    .OutBits(SignalBits),
+    .NoiseBits(1)
+  ) u_gradient (
+    .value_i(error_q),
+    .noise_i(1'b0),
+    .code_o (code)
+  );
+  hwt_requantize #(
+    .InBits (TotalBits),
+    .Shift  (Frac + 1),
+    .OutBits(32),
+    .NoiseBits(1)
+  ) u_loss (
+    .value_i(total_q),
+    .noise_i(1'b0),
+    .code_o (loss)
+  );
+  always_ff @(posedge clk_i) begin
+    error_q <= ErrorBits'(score_i) - (hot_i ? ErrorBits'(1) << Frac : '0);
+    valid_q <= valid_i;
+    first_q <= first_i;
+    index_q <= index_i;
+    if (valid_q) total_q <= first_q ? square : total_q + square;
+    d_valid_o <= valid_q;
+    d_index_o <= index_q;
+    d_o       <= code;
+    loss_o    <= loss;
+  end
+endmodule

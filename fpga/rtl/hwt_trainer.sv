@@ -1,0 +1,213 @@
+// On-chip learning: samples in, scores and losses out, weights inside. The parameters are those of hwt_engine.
+module hwt_trainer #(
+  parameter int Inputs = 8,
+  parameter int Classes = 4,
+  parameter logic [31:0] BuildHash = '0,
+  parameter int Layers = 2,
+  parameter int Lanes = 4,
+  parameter int SignalBits = 8,
+  parameter int MasterBits = 16,
+  parameter int CodeBits = 0,
+  parameter int AccBits = 40,
+  parameter int WeightWords = 16,
+  parameter int OutWords = 4,
+  parameter logic [255:0] InSize = '0,
+  parameter logic [255:0] OutSize = '0,
+  parameter logic [255:0] LaneBlocks = '0,
+  parameter logic [255:0] OutBlocks = '0,
+  parameter logic [255:0] WeightBase = '0,
+  parameter logic [255:0] OutBase = '0,
+  parameter logic [255:0] Frac = '0,
+  parameter logic [255:0] BiasShift = '0,
+  parameter logic [255:0] PotLow = '0,
+  parameter logic [15:0] LanesOut = '0,
+  parameter int SignalFrac = 3,
+  parameter int ErrorFrac = 6,
+  parameter int Rounding = 0,
+  parameter int UpdateShift = 0,
+  parameter int UpdateRounding = 3,
+  parameter bit SquaredError = 1'b0,
+  parameter logic [2047:0] Keys = '0
+) (
+  input  logic        aclk,
+  input  logic        aresetn,
+  input  logic [31:0] s_axis_tdata,
+  input  logic        s_axis_tvalid,
+  output logic        s_axis_tready,
+  input  logic        s_axis_tlast,
+  output logic [31:0] m_axis_tdata,
+  output logic        m_axis_tvalid,
+  input  logic        m_axis_tready,
+  output logic        m_axis_tlast,
+  input  logic [7:0]  s_axi_awaddr,
+  input  logic        s_axi_awvalid,
+  output logic        s_axi_awready,
+  input  logic [31:0] s_axi_wdata,
+  input  logic [3:0]  s_axi_wstrb,
+  input  logic        s_axi_wvalid,
+  output logic        s_axi_wready,
+  output logic [1:0]  s_axi_bresp,
+  output logic        s_axi_bvalid,
+  input  logic        s_axi_bready,
+  input  logic [7:0]  s_axi_araddr,
+  input  logic        s_axi_arvalid,
+  output logic        s_axi_arready,
+  output logic [31:0] s_axi_rdata,
+  output logic [1:0]  s_axi_rresp,
+  output logic        s_axi_rvalid,
+  input  logic        s_axi_rready
+);
+  localparam int LaneIndex = $clog2(Lanes);
+
+  logic learn, soft_reset, step_we, busy, sample_valid, sample_done, frame_error, out_ready, z_valid, loss_valid;
+  logic host_req, host_we, host_bias, host_done, running_n;
+  logic [31:0] step_new, step, cycles, loss;
+  logic [15:0] label, x_addr, z_index, host_word;
+  logic [3:0] host_layer;
+  logic [LaneIndex-1:0] host_lane;
+  logic [MasterBits-1:0] host_wdata, host_rdata;
+  logic [Lanes*SignalBits-1:0] x_rdata;
+  logic [SignalBits-1:0] z;
+
+  // A soft reset ends what is on its way; it leaves registers and weights as they are.
+  assign running_n = aresetn && !soft_reset;
+
+  hwt_registers #(
+    .MasterBits(MasterBits),
+    .LaneIndex (LaneIndex),
+    .BuildHash (BuildHash)
+  ) u_registers (
+    .clk_i        (aclk),
+    .rst_ni       (aresetn),
+    .s_axi_awaddr,
+    .s_axi_awvalid,
+    .s_axi_awready,
+    .s_axi_wdata,
+    .s_axi_wstrb,
+    .s_axi_wvalid,
+    .s_axi_wready,
+    .s_axi_bresp,
+    .s_axi_bvalid,
+    .s_axi_bready,
+    .s_axi_araddr,
+    .s_axi_arvalid,
+    .s_axi_arready,
+    .s_axi_rdata,
+    .s_axi_rresp,
+    .s_axi_rvalid,
+    .s_axi_rready,
+    .learn_o      (learn),
+    .soft_reset_o (soft_reset),
+    .step_we_o    (step_we),
+    .step_o       (step_new),
+    .step_i       (step),
+    .busy_i       (busy),
+    .cycles_i     (cycles),
+    .sample_done_i(sample_done),
+    .frame_error_i(frame_error),
+    .host_req_o   (host_req),
+    .host_we_o    (host_we),
+    .host_bias_o  (host_bias),
+    .host_layer_o (host_layer),
+    .host_word_o  (host_word),
+    .host_lane_o  (host_lane),
+    .host_wdata_o (host_wdata),
+    .host_done_i  (host_done),
+    .host_rdata_i (host_rdata)
+  );
+
+  hwt_samples #(
+    .Inputs    (Inputs),
+    .Classes   (Classes),
+    .Lanes     (Lanes),
+    .SignalBits(SignalBits)
+  ) u_samples (
+    .clk_i        (aclk),
+    .rst_ni       (running_n),
+    .s_axis_tdata,
+    .s_axis_tvalid,
+    .s_axis_tready,
+    .s_axis_tlast,
+    .valid_o      (sample_valid),
+    .done_i       (sample_done),
+    .label_o      (label),
+    .addr_i       (x_addr),
+    .rdata_o      (x_rdata),
+    .error_o      (frame_error)
+  );
+
+  hwt_engine #(
+    .Layers        (Layers),
+    .Lanes         (Lanes),
+    .SignalBits    (SignalBits),
+    .MasterBits    (MasterBits),
+    .CodeBits      (CodeBits),
+    .AccBits       (AccBits),
+    .WeightWords   (WeightWords),
+    .OutWords      (OutWords),
+    .InSize        (InSize),
+    .OutSize       (OutSize),
+    .LaneBlocks    (LaneBlocks),
+    .OutBlocks     (OutBlocks),
+    .WeightBase    (WeightBase),
+    .OutBase       (OutBase),
+    .Frac          (Frac),
+    .BiasShift     (BiasShift),
+    .PotLow        (PotLow),
+    .LanesOut      (LanesOut),
+    .SignalFrac    (SignalFrac),
+    .ErrorFrac     (ErrorFrac),
+    .Rounding      (Rounding),
+    .UpdateShift   (UpdateShift),
+    .UpdateRounding(UpdateRounding),
+    .SquaredError  (SquaredError),
+    .Keys          (Keys)
+  ) u_engine (
+    .clk_i       (aclk),
+    .rst_ni      (running_n),
+    .learn_i     (learn),
+    .step_we_i   (step_we),
+    .step_i      (step_new),
+    .step_o      (step),
+    .busy_o      (busy),
+    .cycles_o    (cycles),
+    .in_valid_i  (sample_valid),
+    .in_done_o   (sample_done),
+    .label_i     (label),
+    .x_addr_o    (x_addr),
+    .x_rdata_i   (x_rdata),
+    .out_ready_i (out_ready),
+    .z_valid_o   (z_valid),
+    .z_index_o   (z_index),
+    .z_o         (z),
+    .loss_valid_o(loss_valid),
+    .loss_o      (loss),
+    .host_req_i  (host_req),
+    .host_we_i   (host_we),
+    .host_bias_i (host_bias),
+    .host_layer_i(host_layer),
+    .host_word_i (host_word),
+    .host_lane_i (host_lane),
+    .host_wdata_i(host_wdata),
+    .host_done_o (host_done),
+    .host_rdata_o(host_rdata)
+  );
+
+  hwt_results #(
+    .Classes   (Classes),
+    .SignalBits(SignalBits)
+  ) u_results (
+    .clk_i        (aclk),
+    .rst_ni       (running_n),
+    .ready_o      (out_ready),
+    .z_valid_i    (z_valid),
+    .z_index_i    (z_index),
+    .z_i          (z),
+    .loss_valid_i (loss_valid),
+    .loss_i       (loss),
+    .m_axis_tdata,
+    .m_axis_tvalid,
+    .m_axis_tready,
+    .m_axis_tlast
+  );
+endmodule

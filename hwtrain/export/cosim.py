@@ -1,0 +1,148 @@
+"""An exported RTL folder beside the interpreter: Verilator runs it through its AXI ports, bit for bit.
+
+Scores and losses of every step are compared while it learns, and all weights at the end. Weights are loaded
+once, before the first step. The same steps run twice: with streams that never wait, for the cycles, and with
+stalls and wrong frames at random.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as read_tensors
+
+from hwtrain.errors import ProgramError, RunError
+from hwtrain.export.rtl import RtlNet, build_hash, cycles, rtl_net, weights_in_order
+from hwtrain.export.run import Memory
+from hwtrain.program.interpret import Interpreter
+from hwtrain.program.ir import Program, load_program
+from hwtrain.sim import verilator
+from hwtrain.strict_toml import Strict
+
+STALL_PERCENT = 40
+TIMEOUT_S = 3600.0
+
+
+class RtlSettings(Strict):
+    """rtl.json of an exported folder: what else its block depends on."""
+
+    format: Literal[1] = 1
+    lanes: int
+    lr: float
+    first_step: int = 0
+
+
+@dataclass(frozen=True)
+class Cosim:
+    """What was compared. ``hits`` and ``misses`` are those of speculation: the sequential mode has none.
+
+    ``cycles_per_step`` is measured, from the last result of the first step to that of the last; ``model`` is
+    what hwtrain.export.rtl.cycles says; ``changed`` is the share of weights that learning changed.
+    """
+
+    steps: int
+    compared: int
+    mismatches: int
+    hits: int
+    misses: int
+    cycles_per_step: float
+    model: int
+    first_wrong: int
+    wrong_frames: int
+    changed: float
+
+
+def cosim(folder: Path, steps: int = 1000) -> Cosim:
+    """Run the RTL of a folder for so many steps, over its samples again and again.
+
+    Raises:
+        HwtrainError: no such folder, or a tool that is missing or refuses it.
+    """
+    if steps < 2:
+        raise ProgramError(f"steps = {steps}: at least 2")
+    try:
+        settings = RtlSettings.model_validate_json((folder / "rtl.json").read_text())
+        samples = read_tensors((folder / "samples.safetensors").read_bytes())
+    except (OSError, ValueError, SafetensorError):
+        raise RunError(
+            f"{folder}: no RTL export: write one with hwtrain export RUN --to rtl --out DIR"
+        ) from None
+    program = load_program(folder)
+    x, labels = (np.resize(samples[name], (steps, *samples[name].shape[1:])) for name in ("x", "labels"))
+    net = rtl_net(program, settings.lanes, settings.lr)
+    sources = [folder / "hwt_net.sv", *sorted((folder / "rtl").glob("*.sv"))]
+    return simulate(program, net, sources, folder / "cosim.cpp", {"x": x, "labels": labels}, settings)
+
+
+def simulate(
+    program: Program, net: RtlNet, sources: list[Path], harness: Path, samples: Memory, settings: RtlSettings
+) -> Cosim:
+    """The steps of these samples in RTL and in the interpreter."""
+    simulation = verilator.build(sources, "hwt_net", harness)
+    words, changed = vectors(program, net, samples, settings)
+    steps = len(samples["x"])
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "vectors.bin"
+        file.write_bytes(words.astype("<i4").tobytes())
+        for stall in (0, STALL_PERCENT):
+            done = verilator.run(simulation, [str(file), str(stall), "1"], TIMEOUT_S)
+            numbers = done.stdout.split()
+            if done.returncode not in (0, 1) or len(numbers) != 6:
+                said = done.stdout.strip() or done.stderr.strip()[:200] or f"exit {done.returncode}"
+                raise ProgramError(f"the simulated RTL does not finish: {said}")
+            found.append([int(number) for number in numbers])
+    free, stalled = found
+    wrong = [run[4] for run in found if run[4] >= 0]
+    return Cosim(
+        steps=steps,
+        compared=free[1] + stalled[1],
+        mismatches=free[2] + stalled[2],
+        hits=0,
+        misses=0,
+        cycles_per_step=free[3] / (steps - 1),
+        model=cycles(net),
+        first_wrong=min(wrong, default=-1),
+        wrong_frames=stalled[5],
+        changed=changed,
+    )
+
+
+def vectors(
+    program: Program, net: RtlNet, samples: Memory, settings: RtlSettings
+) -> tuple[NDArray[np.uint32], float]:
+    """What the harness reads, and the share of weights that the steps changed; both by the interpreter."""
+    interpreter = Interpreter(program)
+    before = weights_in_order(net, interpreter.memory)
+    scores, losses = [], []
+    for step, (x, label) in enumerate(zip(samples["x"], samples["labels"], strict=True)):
+        interpreter.run(
+            "step",
+            {"x": x.reshape(program.buffers["x"].shape), "labels": label.reshape(1)},
+            lr=settings.lr,
+            step=settings.first_step + step,
+        )
+        scores.append(interpreter.memory[net.scores].reshape(-1).astype(np.int32))
+        losses.append(int(interpreter.memory["loss"].reshape(-1)[0]))
+    after = weights_in_order(net, interpreter.memory)
+    places = list(net.places())
+    head = [build_hash(net), len(places), len(losses), net.layers[0].in_, net.classes, settings.first_step]
+    parts: list[NDArray[Any]] = [
+        np.array(head, np.int64),
+        np.array([place for _, _, place, _ in places], np.int64),
+        np.array([lane for _, _, _, lane in places], np.int64),
+        before,
+        after,
+        samples["x"].reshape(-1),
+        samples["labels"].reshape(-1),
+        np.concatenate(scores),
+        np.array(losses, np.int64),
+    ]
+    words = np.concatenate([part.astype(np.int64) for part in parts]).astype(np.uint32)
+    return words, float((before != after).mean())

@@ -1,0 +1,133 @@
+"""The RTL learns what the program learns: scores, losses, weights and cycles, under Verilator."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwtrain.config import make_config
+from hwtrain.errors import HwtrainError
+from hwtrain.export.cosim import Cosim, RtlSettings, simulate
+from hwtrain.export.rtl import RtlNet, cycles, module_text, rtl_net
+from hwtrain.export.run import Memory
+from hwtrain.nets.base import mlp
+from hwtrain.program.ir import Program
+from hwtrain.program.lower import lower
+from hwtrain.shipped import shipped
+from hwtrain.sim import verilator
+from hwtrain.training.trial import Spec, place
+
+RTL = shipped("fpga") / "rtl"
+HARNESS = shipped("fpga") / "bench" / "cosim.cpp"
+
+
+def made(
+    card: str, net: str, lanes: int, lr: float, loss: str = "softmax2", **more: Any
+) -> tuple[Program, RtlNet]:
+    bound, _ = place(Spec("device", "backprop", card, seed=0, lr=lr), make_config(loss=loss), mlp(net))
+    program = lower(bound, shape=(int(net.split("-")[0]),), batch=more.get("batch", 1))
+    return program, rtl_net(program, lanes, lr)
+
+
+def samples(program: Program, steps: int) -> Memory:
+    """Inputs of all sizes, some large enough to saturate what they meet."""
+    rng = np.random.default_rng(0)
+    numbers = program.listing.numbers
+    assert numbers is not None
+    one = 1 << numbers.signal_frac
+    x = np.where(rng.random((steps, 1)) < 0.2, 4 * one, one) * rng.uniform(-0.3, 1, (steps, *_in(program)))
+    return {"x": np.rint(x)[:, None].astype(np.int64), "labels": rng.integers(0, _out(program), (steps, 1))}
+
+
+def _in(program: Program) -> tuple[int, ...]:
+    return program.buffers["x"].shape[1:]
+
+
+def _out(program: Program) -> int:
+    return program.buffers["z"].shape[-1]
+
+
+def run(program: Program, net: RtlNet, lr: float, steps: int, folder: Path, rtl: Path = RTL) -> Cosim:
+    (folder / "hwt_net.sv").write_text(module_text(net))
+    sources = [folder / "hwt_net.sv", *sorted(rtl.glob("*.sv"))]
+    settings = RtlSettings(lanes=net.lanes, lr=lr)
+    return simulate(program, net, sources, HARNESS, samples(program, steps), settings)
+
+
+@pytest.mark.parametrize(
+    ("card", "net", "lanes", "lr", "loss"),
+    [
+        ("shift4", "5-7-6-3", 4, 0.02, "softmax2"),
+        ("fixed16", "9-5-3", 8, 0.02, "squared-error"),
+        ("fixed8", "6-4", 2, 0.125, "softmax2"),
+    ],
+)
+def test_what_is_written_is_clean_for_verilator(
+    card: str, net: str, lanes: int, lr: float, loss: str, tmp_path: Path
+) -> None:
+    _, made_net = made(card, net, lanes, lr, loss)
+    (tmp_path / "hwt_net.sv").write_text(module_text(made_net))
+    assert verilator.lint([tmp_path / "hwt_net.sv", *sorted(RTL.glob("*.sv"))], "hwt_net") == ""
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 16])
+def test_every_weight_has_a_place_of_its_own(lanes: int) -> None:
+    program, net = made("shift4", "11-7-3", lanes, 0.02)
+    places = list(net.places())
+    names = [layer.weights for layer in net.layers] + [layer.biases for layer in net.layers]
+    assert len(places) == sum(program.buffers[name].size for name in names)
+    assert len({(place, lane) for _, _, place, lane in places}) == len(places)
+    weights = [place & 0xFFFF for _, _, place, _ in places if not place >> 31]
+    assert max(weights) == sum(layer.words for layer in net.layers) - 1
+    assert max(lane for *_, lane in places) < lanes
+
+
+def test_a_step_of_784_128_10_takes_at_most_1700_cycles_with_128_lanes() -> None:
+    _, net = made("shift4", "784-128-10", 128, 0.02)
+    assert [layer.along for layer in net.layers] == [True, False]
+    assert cycles(net) <= 1700
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lanes": 6}, "lanes = 6: choose a power of two"),
+        ({"batch": 2}, "train with --batch 1"),
+        ({"lr": 1e-15}, "changes would be cut by"),
+        ({"lanes": 2, "net": "600-300-10"}, "take more --lanes"),
+    ],
+)
+def test_what_the_rtl_cannot_be_is_refused_with_a_way_out(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(HwtrainError, match=message):
+        made(**{"card": "shift4", "net": "8-6-4", "lanes": 4, "lr": 0.02, **change})
+
+
+def test_real_numbers_are_refused() -> None:
+    bound, _ = place(Spec("device", "backprop", "float32", seed=0, lr=0.1), make_config(), mlp("4-3"))
+    with pytest.raises(HwtrainError, match="train on a device of kind fixed or shift"):
+        rtl_net(lower(bound, shape=(4,), batch=1), 4, 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("card", "net", "lanes", "lr", "loss", "steps"),
+    [
+        ("shift4", "37-23-11-5", 8, 0.02, "softmax2", 1000),
+        ("fixed8", "8-6-4", 4, 0.015625, "softmax2", 300),  # noise of a few bits
+        ("fixed8", "6-4", 2, 0.25, "softmax2", 300),  # one layer; changes shifted up, no noise
+        ("fixed16", "9-5-3", 8, 0.02, "squared-error", 300),
+    ],
+)
+def test_every_value_equals_the_interpreter(
+    card: str, net: str, lanes: int, lr: float, loss: str, steps: int, tmp_path: Path
+) -> None:
+    program, made_net = made(card, net, lanes, lr, loss)
+    found = run(program, made_net, lr, steps, tmp_path)
+    assert (found.mismatches, found.first_wrong) == (0, -1)
+    weights = sum(layer.in_ * layer.out + layer.out for layer in made_net.layers)
+    # twice: scores and loss with TLAST, all weights, and the registers
+    assert found.compared == 2 * (2 * steps * (made_net.classes + 1) + weights + 7)
+    assert found.changed > 0.5
+    assert found.wrong_frames > steps // 10
+    assert found.cycles_per_step == found.model
