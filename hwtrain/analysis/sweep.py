@@ -1,8 +1,8 @@
 """Searches settings and card values by their accuracy on the validation split; the test split is never seen.
 
 A *space* is setting to values. ``card.SECTION.KEY`` is a value of the device's card. The search is optuna's:
-a grid while there are trials enough for all of it, else its tree-structured Parzen estimator; its journal lies
-in the folder, so a search that was stopped goes on.
+a grid while there are trials enough for all of it, else its tree-structured Parzen estimator; its journal
+lies in the folder, so a search that was stopped goes on.
 """
 
 from __future__ import annotations

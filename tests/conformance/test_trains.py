@@ -164,8 +164,9 @@ def test_every_rule_trains_with_every_update_and_cell_and_on_a_card_of_every_law
 ) -> None:
     closed = [card_of_law[law] for law in CLOSED]
     plain = [name for name in names("updates") if not brings(name)]
-    every = list(product(RULES, closed, plain, names("cells")))
-    every += [(rule, name, "stochastic-pulse", None) for rule in RULES for name in card_of_law.values()]
+    every = list(product(("backprop", "shallow"), closed, plain, names("cells")))
+    every += [(rule, closed[0], "stochastic-pulse", cell) for rule in RULES[2:] for cell in names("cells")]
+    every += [("backprop", name, "stochastic-pulse", None) for name in card_of_law.values()]
     check([Pair(*parts) for parts in every], score, trial)
 
 
