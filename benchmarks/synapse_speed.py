@@ -38,9 +38,9 @@ WIDTHS, LR = (784, 256, 128, 10), 0.05
 CELLS = {"soft_bounds": "single", "one_sided_pair": "unidirectional-ltp"}
 RATES = {"soft_bounds": LR, "one_sided_pair": LR / 2}
 OVER_PEER = {"soft_bounds": ">= 10", "one_sided_pair": ">= 20"}
-ROUNDS, CHUNK = 5, 100
+ROUNDS, CHUNK = 3, 500
 LOOKS = 10
-"""Samples of each engine whose pulses and refreshes are counted, before the timed ones."""
+"""Samples of each engine whose pulses are counted before the timed ones, and whose refreshes after them."""
 W_MAX, RANGE = 0.6, 14.0
 
 
@@ -145,7 +145,7 @@ class Peer:
 
 def measure(name: str, figures: Figures, folder: Path) -> None:
     """One cell on every engine, in turns."""
-    samples = work(LOOKS + ROUNDS * CHUNK)
+    samples = work(ROUNDS * CHUNK + 2 * LOOKS)
     python = os.environ.get("HWTRAIN_AIHWKIT_PYTHON")
     runners: dict[str, Any] = {
         "native": Ours(name, "native", samples),
@@ -159,8 +159,12 @@ def measure(name: str, figures: Figures, folder: Path) -> None:
     for turn in range(ROUNDS):
         first = LOOKS + turn * CHUNK
         for engine, runner in runners.items():
-            n = CHUNK // 10 if engine == "torch" else CHUNK
+            n = CHUNK // 20 if engine == "torch" else CHUNK
             times[engine].append({key: n / s for key, s in runner.train(first, first + n).items()})
+    last = LOOKS + ROUNDS * CHUNK
+    for engine in ("native", "aihwkit"):
+        if engine in runners:
+            looks[engine]["refreshed"] = runners[engine].look(last, last + LOOKS)["refreshed"]
     if python:
         runners["aihwkit"].close()
     rate = {engine: float(np.median([t["cpu_s"] for t in found])) for engine, found in times.items()}

@@ -20,7 +20,7 @@ enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_BEND, HWT_DOWN_STEP, HWT_DOWN_BEND
 #define HWT_STRAIGHT 1e-9f /* below this a branch of the affine law is linear */
 #define HWT_TINY 0.1f      /* a pulse that moves its cell by less than this share of a step is clipped */
 #define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
-#define HWT_STRIP 64       /* and those of them that move together */
+#define HWT_STRIP 128       /* and those of them that move together */
 #ifndef HWT_THREADS
 #define HWT_THREADS 1 /* of the loops that OpenMP divides; any number gives the same bits */
 #endif
@@ -154,6 +154,8 @@ static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t c
 #define HWT_MADE_FOR(bits) hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, bits)
     if (most < 2)
         HWT_MADE_FOR(1);
+    else if (most < 4)
+        HWT_MADE_FOR(2);
     else if (most < 8)
         HWT_MADE_FOR(3);
     else if (most < 32)
