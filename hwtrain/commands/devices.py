@@ -10,6 +10,9 @@ from typing import Any
 from hwtrain.errors import ConfigError
 from hwtrain.flags import flag, verb
 
+_TRAINED = ("data", "net", "epochs", "seeds", "seed", "lr", "update", "cell", "rule", "engine")
+"""Settings of ``train`` that ``sensitivity`` takes; it looks at the validation split."""
+
 
 def add(verbs: Any) -> None:
     """The verb and its flags."""
@@ -46,6 +49,14 @@ def add(verbs: Any) -> None:
     one.add_argument("card", help="card id or file")
     flag(one, "--to", required=True, metavar="PEER", help="aihwkit, neurosim or crosssim")
     flag(one, "--out", type=Path, default=Path(), metavar="DIR", help="folder for the files (here)")
+
+    one = verb(devices, "sensitivity", _devices_sensitivity, "which property limits a device, by training")
+    one.add_argument("card", help="card id or file")
+    flag(one, "--target", type=float, default=90.0, help="accuracy that is wanted, in percent (90)")
+    flag(one, "--out", type=Path, metavar="DIR", help="folder for the tornado plot, its table and JSON")
+    flag(one, "--json", action="store_true", help="one JSON object")
+    for name in _TRAINED:
+        flag(one, f"--{name.replace('_', '-')}", metavar=name.upper(), help=f"as of train: {name}")
 
 
 def _devices_list(found: argparse.Namespace) -> int:
@@ -125,3 +136,10 @@ def _devices_export(found: argparse.Namespace) -> int:
     for line in made.missing:
         print(f"- {line}")
     return 0
+
+
+def _devices_sensitivity(found: argparse.Namespace) -> int:
+    from hwtrain.console.sensitivity import show_sensitivity
+
+    settings = {name: value for name in _TRAINED if (value := getattr(found, name)) is not None}
+    return show_sensitivity(found.card, found.target, found.out, settings, as_json=found.json)
