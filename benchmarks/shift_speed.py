@@ -177,11 +177,10 @@ def convolutions(figures: Figures) -> None:
         weights = codes.to(torch.int8).reshape(groups, out // groups, -1)
         bias = torch.from_numpy(rng.integers(-9999, 9999, out)).int()
         most = weights.shape[2] << 13
+        by = integer.filters(weights, filter_, most)
 
-        def exact(
-            x=x, weights=weights, bias=bias, filter_=filter_, stride=stride, padding=padding, most=most
-        ) -> Tensor:
-            acc = integer.convolved(x, weights, filter_, stride, padding, most)
+        def exact(x=x, by=by, bias=bias, stride=stride, padding=padding, most=most) -> Tensor:
+            acc = integer.convolved(x, by, stride, padding, most)
             acc = acc.reshape(len(acc), -1).add_(bias)
             return integer.requantize(acc, 9, 8, "half-up")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -77,20 +78,41 @@ def patches(x: Tensor, side: int, stride: int, padding: int) -> Tensor:
     return last.as_strided((batch, rows, columns, side, side, channels), steps)
 
 
-def convolved(x: Tensor, weights: Tensor, side: int, stride: int, padding: int, most: int) -> Tensor | None:
-    """Images by weights (groups, out, in_), exact: (rows, groups, out); None as ``product``."""
+@dataclass(frozen=True)
+class Filters:
+    """Weights of a convolution as ``convolved`` wants them: made once, used for many batches.
+
+    ``turned``: (groups, out, side * side * channels), channels last; for few channels also ``real``, float32.
+    """
+
+    side: int
+    channels: int
+    turned: Tensor
+    real: Tensor | None
+
+
+def filters(weights: Tensor, side: int, most: int) -> Filters:
+    """Of weights (groups, out, in_), whose sums stay below ``most``."""
     groups, out, in_ = weights.shape
     channels = in_ // side**2
-    filters = weights.reshape(groups, out, channels, side, side)
-    if channels < _FEW and most < _FLOAT32:
-        last = torch.channels_last
-        real, flat = x.float().contiguous(memory_format=last), filters.float().flatten(0, 1)
-        y = conv2d(real, flat.contiguous(memory_format=last), stride=stride, padding=padding, groups=groups)
+    square = weights.reshape(groups, out, channels, side, side)
+    turned = square.permute(0, 1, 3, 4, 2).reshape(groups, out, in_)
+    few = channels < _FEW and most < _FLOAT32
+    real = square.float().flatten(0, 1).contiguous(memory_format=torch.channels_last) if few else None
+    return Filters(side, channels, turned, real)
+
+
+def convolved(x: Tensor, by: Filters, stride: int, padding: int, most: int) -> Tensor | None:
+    """Images by filters, exact: (rows, groups, out); None as ``product``."""
+    groups, out, in_ = by.turned.shape
+    if by.real is not None:
+        real = x.float().contiguous(memory_format=torch.channels_last)
+        y = conv2d(real, by.real, stride=stride, padding=padding, groups=groups)
         return y.permute(0, 2, 3, 1).reshape(-1, groups, out).to(torch.int32)
-    windows = patches(x, side, stride, padding)
-    rows, turned = math.prod(windows.shape[:3]), filters.permute(0, 1, 3, 4, 2).reshape(groups, out, in_)
-    split = windows.reshape(*windows.shape[:5], groups, channels)
-    parts = [product(split[..., g, :].reshape(rows, in_), turned[g], most) for g in range(groups)]
+    windows = patches(x, by.side, stride, padding)
+    rows = math.prod(windows.shape[:3])
+    split = windows.reshape(*windows.shape[:5], groups, by.channels)
+    parts = [product(split[..., g, :].reshape(rows, in_), by.turned[g], most) for g in range(groups)]
     if any(part is None for part in parts):
         return None
     return parts[0][:, None] if groups == 1 else torch.stack(parts, 1)  # type: ignore[index, arg-type]
@@ -131,6 +153,7 @@ class IntegerMachine(Interpreter):
         self.fast: dict[str, Tensor] = {}
         self.columns: dict[str, Call] = {}
         self._weights: dict[str, Tensor] = {}
+        self._filters: dict[str, Filters] = {}
 
     def _call(self, call: Call) -> None:
         for ref in call.writes():
@@ -178,6 +201,13 @@ class IntegerMachine(Interpreter):
             self._weights[ref.buffer] = found
         return found
 
+    def filters(self, ref: Ref, side: int, most: int) -> Filters:
+        """The same as filters; kept as long as they are."""
+        held = self._filters.get(ref.buffer)
+        if held is None or ref.turn is not None or ref.buffer not in self._weights:
+            held = self._filters[ref.buffer] = filters(self.weights(ref), side, most)
+        return held
+
     def alone(self, ref: Ref) -> bool:
         """Whether one call reads a buffer, which may then be overwritten where it lies."""
         return self.readers[ref.buffer] == 1 and ref.buffer in self.fast
@@ -204,13 +234,14 @@ _Made = tuple[Tensor, ...] | None
 
 def _read(machine: IntegerMachine, call: Call) -> _Made:
     w, x = call.tensors.values()
-    weights, most = machine.weights(w), machine.limits[call.results[0].buffer]
+    most = machine.limits[call.results[0].buffer]
     if x.buffer in machine.columns:
         put_off = machine.columns[x.buffer]
         image, sizes = machine.tensor(put_off.tensors["x"]), _sizes(put_off)
-        found = convolved(image, weights, *sizes, most)
+        by = machine.filters(w, sizes[0], most)
+        found = convolved(image, by, *sizes[1:], most)
         return None if found is None else (found,)
-    return _product(machine.tensor(x), weights, most)
+    return _product(machine.tensor(x), machine.weights(w), most)
 
 
 def _read_t(machine: IntegerMachine, call: Call) -> _Made:

@@ -368,7 +368,7 @@ class _Walk:
         name = total.name
         if bias.any() or half:
             offset = (bias + half) * np.ones(total.shape[1], np.int64)
-            shaped = offset.reshape(-1, *[1] * (len(total.shape) - 2))
+            shaped = offset.reshape(1, -1, *[1] * (len(total.shape) - 2))
             added = self.printer.constant(
                 self.graph, f"{name}_offset", shaped, Grid(32, np.array(total.frac)), 0
             )
