@@ -178,7 +178,7 @@ def speed(figures: Figures, split: Split) -> bool:
     # A quiet machine repeats itself: the middle of the chunks lies near their best decile.
     spread = float(np.percentile(times["sequential"][2:], 50)) / best["sequential"]
     figures.detail["median_over_p10"] = spread
-    return spread < 1.25
+    return spread < 1.25 and os.getloadavg()[0] < 1 + (os.cpu_count() or 1)
 
 
 def trained(options: str, seed: int, split: Split) -> dict[str, Any]:
