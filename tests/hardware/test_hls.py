@@ -28,7 +28,7 @@ STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror
 STEPS = 25
 MODES: dict[str, dict[str, Any]] = {
     "sequential": {"mode": "sequential"},
-    "speculative": {"shadow": True, "threshold": 0.1},
+    "speculative": {"shadow": True, "threshold": 0.3},
     "lookahead": {"mode": "lookahead"},
 }
 
@@ -202,7 +202,7 @@ MUTANTS = [
     ("vector", "hwt_relu_input_gradient", "y[i] > 0 ? d[i]", "y[i] >= 0 ? d[i]"),
     ("slots", "hwt_slots_near", "gap < 0 ? -gap : gap", "gap"),
     ("slots", "hwt_slots_near", "total < limit", "total > limit"),
-    ("slots", "hwt_slots_near", "known[labels[b]] != 0 &&", "1 &&"),
+    ("slots", "hwt_slots_near", "gap = own - row", "gap = own + row"),
     ("slots", "hwt_slots_put", "sticky == 0 ||", "sticky != 0 ||"),
     ("slots", "hwt_slots_take", "table[labels[b] * n + i]", "table[i]"),
     ("slots", "hwt_slots_tally", "hits[b] != 0 ? 0", "hits[b] == 0 ? 0"),
