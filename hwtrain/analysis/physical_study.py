@@ -203,7 +203,8 @@ def _planned(
 def _controls(main: Contestant, every: bool) -> dict[str, Contestant]:
     # In situ, light itself is what learns: without it the digital rest learns by backpropagation.
     rule = "backprop" if main.rule == "in-situ" else main.rule
-    zero = replace(main, rule=rule, change="zero", card="fibre")
+    # Without physics every card is the same; but a network that is all there is must be there to be asked.
+    zero = replace(main, rule=rule, change="zero", card="fibre" if main.depth else main.card)
     if not every:
         return {"zero": zero}
     return {
@@ -269,6 +270,8 @@ def train(
         step += -(-len(x) // budget.batch)
         if one.rule == "ridge":
             break  # it has seen everything
+    if one.depth == 0 and one.change == "linear":  # of the physics as it has learned
+        _stand_in(one, placed.net, x[:_PAIRS])
     held = torch.from_numpy(split.eval_x), torch.from_numpy(split.eval_y)
     found = engine.evaluate(*held, step)
     return found.correct / found.samples, ledger
@@ -301,7 +304,8 @@ def bound(one: Contestant, budget: Budget, seed: int, split: Split) -> tuple[Bou
         return [] if one.rule in _PLAIN else [Adam(ledger.clock)]
 
     net.place(Trial(Streams(seed), ledger), substrate, software, transforms)
-    _prepare(one, net, torch.from_numpy(split.train_x[:_PAIRS]))
+    if one.depth or one.change != "linear":
+        _stand_in(one, net, torch.from_numpy(split.train_x[:_PAIRS]))
     return lookup("rules", one.rule)().bind(net), ledger
 
 
@@ -321,7 +325,7 @@ def _net(one: Contestant, n: int, width: int, classes: int) -> Net:
     return Net(children)
 
 
-def _prepare(one: Contestant, net: Net, x: Tensor) -> None:
+def _stand_in(one: Contestant, net: Net, x: Tensor) -> None:
     """Twins and stand-ins for every piece of physics, from what it sees before training."""
     needs_twin = one.rule in ("physics-aware", "in-silico")
     h: Tensor = x

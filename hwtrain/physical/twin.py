@@ -145,7 +145,7 @@ class Mlp(Twin):
         y: Float[Tensor, "pairs out"],
         *,
         hidden: Sequence[int] = (128, 128),
-        epochs: int = 60,
+        epochs: int = 40,
         rate: float = 3e-3,
         batch: int = 100,
         seed: int = 0,

@@ -16,6 +16,8 @@ from hwtrain.training.loop import prepare
 from hwtrain.training.trial import Runner, Spec
 
 CPU = torch.device("cpu")
+QUICK_RULES = {"backprop", "shallow", "mono-forward", "phyll", "spsa"}
+"""Rules of different kinds; the others are as slow as they are many."""
 
 
 def synapse_cards() -> Iterator[tuple[str, SynapseCard]]:
@@ -63,8 +65,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     kinds = {"law": "laws", "cell": "cells", "update": "updates", "layer": "layers", "rule": "rules"}
     for argument, kind in kinds.items():
         if argument in metafunc.fixturenames:
-            # coupled-learning trains a network of resistors and no weights: tests/unit/test_rules_local.py
-            metafunc.parametrize(argument, [name for name in names(kind) if name != "coupled-learning"])
+            quick = QUICK_RULES if argument == "rule" else set(names(kind))
+            metafunc.parametrize(
+                argument,
+                [
+                    pytest.param(name, marks=() if name in quick else pytest.mark.slow)
+                    for name in names(kind)
+                    if name != "coupled-learning"  # no weights learn: tests/unit/test_rules_local.py
+                ],
+            )
     if "card_name" in metafunc.fixturenames:
         metafunc.parametrize("card_name", list(card_files()))
     if "synapse" in metafunc.fixturenames:

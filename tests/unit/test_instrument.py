@@ -26,6 +26,8 @@ from hwtrain.physical.journal import Journal
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
 from tests.helpers import NAMES
 
+KILLS = 10
+"""Of either side."""
 X = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
 
 SERVER = """
@@ -204,7 +206,7 @@ def test_ten_kills_of_either_side_repeat_no_pass_and_lose_none(tmp_path: Path) -
         while client.poll() is None and _lines(log) == began:  # until it measures
             time.sleep(0.01)
         side = "client" if kills["client"] <= kills["instrument"] else "instrument"
-        if min(kills.values()) < 10:
+        if min(kills.values()) < KILLS:
             time.sleep(dice.uniform(0, 0.05))
             if client.poll() is None:
                 if side == "client":
@@ -223,8 +225,8 @@ def test_ten_kills_of_either_side_repeat_no_pass_and_lose_none(tmp_path: Path) -
         client.wait(timeout=120)
         assert client.returncode == 0
         break
-    assert kills["client"] >= 10
-    assert kills["instrument"] >= 10
+    assert kills["client"] >= KILLS
+    assert kills["instrument"] >= KILLS
     numbers = [json.loads(line)["name"] for line in log.read_text().splitlines()]
     assert numbers == [f"{number}.0" for number in range(passes)]
     got = [json.loads(line) for line in (tmp_path / "client.log").read_text().splitlines()]
