@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from hwtrain import cards as module
 from hwtrain.cards import (
     FixedCard,
+    Fp16Card,
     IdealCard,
     PhysicalCard,
     ShiftCard,
@@ -55,7 +56,7 @@ def test_every_card_is_listed_once_with_its_file() -> None:
     assert [name for name, _ in cards()] == list(card_files())
     assert all(file.stem == name for name, file in card_files().items())
     assert {type(found) for _, found in cards()} == {
-        *(SynapseCard, IdealCard, FixedCard, ShiftCard, PhysicalCard)
+        *(SynapseCard, IdealCard, FixedCard, Fp16Card, ShiftCard, PhysicalCard)
     }
 
 

@@ -3,6 +3,8 @@
 //
 //   funct3 0  mac  rd, rs1, rs2   rd += rs1 * (lower half of rs2), in both lanes, one rounding each
 //   funct3 1  add  rd, rs1, rs2   rd = rs1 + rs2, in both lanes
+//   funct3 2  widen rd, rs1       rd = the lower half of rs1 as the bits of a 32-bit float
+//   funct3 3  narrow rd, rs1      rd = the float in rs1 as the nearest half, zeros above it
 #include <riscv/extension.h>
 #include <riscv/processor.h>
 #include <softfloat/softfloat.h>
@@ -34,6 +36,23 @@ static reg_t add(processor_t *p, insn_t insn, reg_t pc)
     return pc + 4;
 }
 
+static reg_t widen(processor_t *p, insn_t insn, reg_t pc)
+{
+    state_t &state = *p->get_state();
+    const float32_t made = f16_to_f32(lane(state.XPR[insn.rs1()], 0));
+    state.XPR.write(insn.rd(), static_cast<int32_t>(made.v));
+    return pc + 4;
+}
+
+static reg_t narrow(processor_t *p, insn_t insn, reg_t pc)
+{
+    state_t &state = *p->get_state();
+    softfloat_roundingMode = softfloat_round_near_even;
+    const float16_t made = f32_to_f16(float32_t{static_cast<uint32_t>(state.XPR[insn.rs1()])});
+    state.XPR.write(insn.rd(), made.v);
+    return pc + 4;
+}
+
 class v2f16_t : public extension_t
 {
 public:
@@ -44,6 +63,8 @@ public:
         return {
             insn_desc_t{0x0000000B, 0xFE00707F, mac, mac, mac, mac, mac, mac, mac, mac},
             insn_desc_t{0x0000100B, 0xFE00707F, add, add, add, add, add, add, add, add},
+            insn_desc_t{0x0000200B, 0xFFF0707F, widen, widen, widen, widen, widen, widen, widen, widen},
+            insn_desc_t{0x0000300B, 0xFFF0707F, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow},
         };
     }
 

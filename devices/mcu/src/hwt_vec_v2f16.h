@@ -25,8 +25,20 @@ typedef uint32_t __attribute__((may_alias)) hv_word;
 /* rd = rs1 + rs2, both lanes */
 #define HV_SUM(rd, rs1, rs2) __asm__(".insn r CUSTOM_0, 1, 0, %0, %1, %2" : "=r"(rd) : "r"(rs1), "r"(rs2))
 
-#define hwt_widen hwt_widen_bits
-#define hwt_narrow hwt_narrow_bits
+/* The lower half of rs1 as a float, and a float as the nearest half. */
+HWT_INLINE float hwt_widen(hwt_half h)
+{
+    uint32_t bits;
+    __asm__(".insn r CUSTOM_0, 2, 0, %0, %1, x0" : "=r"(bits) : "r"((uint32_t)h));
+    return hwt_bits_float(bits);
+}
+
+HWT_INLINE hwt_half hwt_narrow(float value)
+{
+    uint32_t half;
+    __asm__(".insn r CUSTOM_0, 3, 0, %0, %1, x0" : "=r"(half) : "r"(hwt_float_bits(value)));
+    return (hwt_half)half;
+}
 
 HWT_INLINE hv hv_zero(void)
 {
