@@ -241,7 +241,7 @@ def test_a_rule_that_physics_cannot_serve_is_refused_with_the_port(rule: str, po
     net = placed({"phi1": Physical(6, 6), "fc1": Dense(6, 6), "phi2": Physical(6, 6), "fc2": Dense(6, 3)})
     if rule == "coupled-learning":
         net = placed({"phi1": Physical(6, 3)})
-    with pytest.raises(IncompatibleRule, match=rf"layer phi\d.medium: \w+ needs port {port}"):
+    with pytest.raises(IncompatibleRule, match=rf"layer phi\d.medium: \S+ needs port {port}"):
         lookup("rules", rule)().bind(net)
 
 
