@@ -52,9 +52,9 @@ def test_from_a_run_to_a_core_by_the_command_line(tmp_path: Path, capsys: pytest
     subprocess.run(["make", "-s", "test"], cwd=out, check=True, timeout=300)
     # A changed weight is noticed by the self test, and by the comparison.
     source = (out / "hwt_net.c").read_text()
-    start = source.index("first_fc1_weight[")
-    place = source.index("0x", start)
-    (out / "hwt_net.c").write_text(source[:place] + "0x3C00" + source[place + 6 :])
+    start = source.index("first_fc2_weight_master[")
+    place = source.index("{", start) + 1
+    (out / "hwt_net.c").write_text(source[:place] + "1.0f +" + source[place:])
     with pytest.raises(ProgramError, match="the self test fails on Cortex-M55"):
         run_mcu(out, "m55", CORES["m55"]())
 
