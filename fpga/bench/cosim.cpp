@@ -11,6 +11,8 @@
 
 #include "Model.h"
 
+// Registers and memories begin with random bits, for the block may not rely on zeros.
+static const bool at_random = (Verilated::randReset(2), Verilated::randSeed(7), true);
 static Model top;
 static uint64_t now = 0, random_state;
 static int stall;

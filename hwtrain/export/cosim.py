@@ -81,10 +81,16 @@ def cosim(folder: Path, steps: int = 1000) -> Cosim:
 
 
 def simulate(
-    program: Program, net: RtlNet, sources: list[Path], harness: Path, samples: Memory, settings: RtlSettings
+    program: Program,
+    net: RtlNet,
+    sources: list[Path],
+    harness: Path,
+    samples: Memory,
+    settings: RtlSettings,
+    optimize: str = "-O2",
 ) -> Cosim:
-    """The steps of these samples in RTL and in the interpreter."""
-    simulation = verilator.build(sources, "hwt_net", harness)
+    """The steps of these samples in RTL and in the interpreter; ``optimize`` is the C++ compiler's."""
+    simulation = verilator.build(sources, "hwt_net", harness, optimize)
     words, changed = vectors(program, net, samples, settings)
     steps = len(samples["x"])
     found = []

@@ -52,7 +52,7 @@ def run(program: Program, net: RtlNet, lr: float, steps: int, folder: Path, rtl:
     (folder / "hwt_net.sv").write_text(module_text(net))
     sources = [folder / "hwt_net.sv", *sorted(rtl.glob("*.sv"))]
     settings = RtlSettings(lanes=net.lanes, lr=lr)
-    return simulate(program, net, sources, HARNESS, samples(program, steps), settings)
+    return simulate(program, net, sources, HARNESS, samples(program, steps), settings, "-O1")
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,46 @@ def test_every_value_equals_the_interpreter(
     assert found.changed > 0.5
     assert found.wrong_frames > steps // 10
     assert found.cycles_per_step == found.model
+
+
+BUGS = [
+    ("hwt_engine", "-OuterBits'(outer_q)", "OuterBits'(outer_q)"),  # up the gradient
+    (
+        "hwt_engine",
+        "TreeWait = 16'(6 + LaneIndex)",
+        "TreeWait = 16'(3 + LaneIndex)",
+    ),  # reads what is not written
+    ("hwt_engine", "LossWait : 16'd3", "LossWait : 16'd0"),  # shares before their sum is known
+    ("hwt_engine", "(backward_sum ? '0 : bias_term_q)", "bias_term_q"),  # a bias on the way back
+    (
+        "hwt_engine",
+        "$signed(act_rdata[p*SignalBits+:SignalBits]) > 0",
+        "$signed(act_rdata[p*SignalBits+:SignalBits]) >= 0",
+    ),
+    ("hwt_engine", "is_tree[2] && !keep ? '0", "is_tree[2] && !keep && p < 1 ? '0"),  # pads add up
+    ("hwt_engine", "step_q <= step_q + 32'd1", "step_q <= step_q + 32'd2"),  # noise of another step
+    (
+        "hwt_requantize",
+        "Widest'(1) << (Shift - 1);",
+        "(Widest'(1) << (Shift - 1)) - Widest'(1);",
+    ),  # half down
+    ("hwt_pot_encode", "next    = magnitude[i-1]", "next    = 1'b0"),  # powers of two by floor
+    ("hwt_threefry", "32'(Group + 1)", "32'(Group)"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "right", "wrong"), BUGS)
+def test_a_planted_bug_is_a_mismatch(file: str, right: str, wrong: str, tmp_path: Path) -> None:
+    program, net = made("shift4", "7-6-5-3", 4, 0.005)
+    rtl = tmp_path / "rtl"
+    rtl.mkdir()
+    for source in RTL.glob("*.sv"):
+        text = source.read_text()
+        if source.stem == file:
+            assert text.count(right) >= 1
+            text = text.replace(right, wrong)
+        (rtl / source.name).write_text(text)
+    (tmp_path / "hwt_net.sv").write_text(module_text(net))
+    assert verilator.lint([tmp_path / "hwt_net.sv", *sorted(rtl.glob("*.sv"))], "hwt_net") == ""
+    assert run(program, net, 0.005, 40, tmp_path, rtl).mismatches > 0

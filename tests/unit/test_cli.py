@@ -79,7 +79,7 @@ def assert_one_line(code: int, out: str, err: str) -> None:
     ("argv", "parts"),
     [
         (["trian"], ["unknown verb 'trian': did you mean 'train'?"]),
-        (["quantum"], ["unknown verb 'quantum': known: compare, devices, doctor"]),
+        (["quantum"], ["unknown verb 'quantum': known: compare, "]),
         (["devices", "lst"], ["unknown verb 'lst': did you mean 'list'?"]),
         ([], ["VERB"]),
         (["devices"], ["VERB"]),
