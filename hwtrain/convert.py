@@ -52,6 +52,8 @@ def from_torch(module: nn.Module, loss: Loss | None = None) -> Net:
     Raises:
         ConfigError: a layer or function without a counterpart, or control flow that depends on the signal.
     """
+    if type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential):
+        module = nn.Sequential(module)  # fx looks into what it is given, and only then takes layers whole
     try:
         traced = fx.Tracer().trace(module)
     except Exception as problem:  # noqa: BLE001 - the forward is the user's code, and may raise anything

@@ -666,7 +666,8 @@ class _Report:
         found: dict[str, float | None] = {}
         for name in slopes[0]:
             gradient = np.array([slope[name] for slope in slopes])
-            variance = float(gradient @ solution.covariance @ gradient)
+            with np.errstate(invalid="ignore"):  # a figure without a slope has no interval
+                variance = float(gradient @ solution.covariance @ gradient)
             found[name] = _Z * math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else None
         return found
 

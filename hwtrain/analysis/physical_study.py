@@ -328,6 +328,8 @@ def _net(one: Contestant, n: int, width: int, classes: int) -> Net:
 def _stand_in(one: Contestant, net: Net, x: Tensor) -> None:
     """Twins and stand-ins for every piece of physics, from what it sees before training."""
     needs_twin = one.rule in ("physics-aware", "in-silico")
+    if one.change == "main" and not needs_twin:
+        return  # and measure nothing that would be counted
     h: Tensor = x
     for _, layer in net.layers():
         medium = layer.arrays.get("medium")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from rich.console import Console
@@ -22,15 +23,23 @@ def print_rules() -> None:
 
 
 def print_matrix() -> None:
-    """Rule by card: whether it runs, or the port that is missing; computed by binding."""
+    """Devices that take the same rules in a row, the rules that run, the others with the port they miss."""
     from hwtrain.analysis.matrix import matrix
 
-    found = matrix()
-    rules = names("rules")
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for device, row in matrix().items():
+        alike.setdefault(tuple((rule, _short(said)) for rule, said in row.items()), []).append(device)
     table = Table()
-    table.add_column("device", no_wrap=True)
-    for rule in rules:
-        table.add_column(rule)
-    for device, row in found.items():
-        table.add_row(device, *(row[rule] for rule in rules))
+    for column in ("devices", "runs", "does not (the port that is missing)"):
+        table.add_column(column, overflow="fold")
+    for answers, devices in alike.items():
+        runs = [rule for rule, said in answers if said == "runs"]
+        others = [f"{rule} ({said})" if said else rule for rule, said in answers if said != "runs"]
+        table.add_row(", ".join(devices), ", ".join(runs), ", ".join(others))
     Console().print(table)
+
+
+def _short(said: str) -> str:
+    """The port that a refusal names; nothing where it is for another reason."""
+    port = re.search(r"needs port (\w+)", said)
+    return said if said == "runs" else port[1] if port else ""

@@ -143,18 +143,18 @@ ONE_BY_ONE: dict[str, Any] = {"lr": 0.1, "epochs": 5, "batch": 1, "summed": Fals
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("update", [name for name in names("updates") if brings(name)])
+@pytest.mark.parametrize("keeping", [name for name in names("updates") if brings(name)])
 def test_updates_that_bring_memory_along_train_a_hidden_layer(
-    update: str, trained: Callable[..., float]
+    keeping: str, trained: Callable[..., float]
 ) -> None:
-    transfers = issubclass(lookup("updates", update), Transfer)
-    settings = SETTINGS | {"device": SOFT if transfers else "ideal-envm", "update": update, "cell": "single"}
+    transfers = issubclass(lookup("updates", keeping), Transfer)
+    settings = SETTINGS | {"device": SOFT if transfers else "ideal-envm", "update": keeping, "cell": "single"}
     settings |= ONE_BY_ONE if transfers else {}
     found, control = (
         np.mean([trained(DATA[seed], seed=seed, rule=rule, **settings) for seed in SEEDS])
         for rule in ("backprop", "shallow")
     )
-    tell(f"{update}: {found:.3f}, control {control:.3f}")
+    tell(f"{keeping}: {found:.3f}, control {control:.3f}")
     assert found > control + MARGIN
 
 

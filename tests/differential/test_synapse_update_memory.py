@@ -74,6 +74,13 @@ def uniform(when: tuple[int, int], pass_: int, element: int) -> float:
     return (threefry(point, (element, 0))[0] >> 8) * 2.0**-24
 
 
+def lot(when: tuple[int, int], pass_: int, line: int, slot: int) -> float:
+    """The uniform number of a slot of a line's train: bit ``slot`` of its 24 planes, the highest first."""
+    point = threefry(DRAWS.key, (when[0], when[1] << 8 | pass_))
+    planes = [threefry(point, (12 * line + (k >> 1), 0))[k & 1] for k in range(24)]
+    return sum((plane >> slot & 1) << 23 - k for k, plane in enumerate(planes)) * 2.0**-24
+
+
 Loop = Callable[[list[float], list[float], float, int], list[list[int]]]
 """One update in plain numbers: (x, d, scale, step number) to pulses."""
 
@@ -149,10 +156,10 @@ def trains() -> Loop:
         length = min(math.ceil(k), 31)
         amplitude, balance = math.sqrt(1 / (STEP * length)), math.sqrt(1 / (most * min(1, 31 / k)))
         for slot in range(length):
-            if uniform((t, 0), 0, column * length + slot) >= amplitude / balance:
+            if lot((t, 0), 0, column, slot) >= amplitude / balance:
                 continue
             for o in range(OUT):
-                if uniform((t, 0), 1, o * length + slot) < abs(v[o]) * amplitude * balance:
+                if lot((t, 0), 1, o, slot) < abs(v[o]) * amplitude * balance:
                     n[o][column] += int(math.copysign(1, v[o]))
         return n
 
@@ -251,7 +258,7 @@ def test_the_shift_brings_every_weight_to_where_up_and_down_are_equal() -> None:
 
 def test_a_fast_array_is_one_of_the_net_s_arrays() -> None:
     from hwtrain.cards import card
-    from hwtrain.net import mlp
+    from hwtrain.nets.base import mlp
 
     options = Options("agad", "single")
     device = synapse_card({"law": "linear", "levels_up": 50, "levels_down": 50})

@@ -19,6 +19,7 @@ FULL: dict[str, Any] = {
     "loss": "mse",
     "device": {"fc1": "pcmo", "*": "float32"},
     "rule": "shallow",
+    "rule_options": {"mode": "neuron"},
     "update": "stochastic-pulse",
     "cell": "single",
     "refresh": "periodic",

@@ -67,7 +67,7 @@ def test_same_program_same_bytes(tmp_path: Path) -> None:
 
 def test_what_only_this_machine_can_run_is_refused(tmp_path: Path) -> None:
     program = lower(bound_on(small_mlp("float32"), "ideal-envm"), (37,))
-    with pytest.raises(ProgramError, match=r"layer fc3\.weight: xbar\.write is for the host alone"):
+    with pytest.raises(ProgramError, match=r"is for the host alone"):
         export_c(program, {"x": np.zeros((1, 1, 37), np.float32)}, 0.1, tmp_path / "c")
     assert not (tmp_path / "c").exists()
 

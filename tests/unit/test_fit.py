@@ -64,15 +64,22 @@ def fitted(sweeps: list[Sweep]) -> Fit:
     ],
 )
 def test_what_went_in_comes_out(response: dict[str, Any], c2c: float, read: float, cycles: int) -> None:
-    found = fitted(measured(synapse_card(response, variation={"c2c_rel_range": c2c}), cycles, read))
-    assert found.law == "affine"
+    """Of scattering devices the middle one of five: by AIC one in eight gets two parameters too many."""
+    card = synapse_card(response, variation={"c2c_rel_range": c2c})
+    devices = range(5) if c2c else range(1)
+    fits = [fitted(measured(card, cycles, read, device=device)) for device in devices]
+    assert {found.law for found in fits} == {"affine"}
+
+    def value(name: str) -> float:
+        return float(np.median([found.value(name) for found in fits]))
+
     for name in ("label_up", "label_down"):
-        assert found.value(name) == pytest.approx(response[name], abs=0.05)
-    assert found.value("g_min_S") == pytest.approx(1e-7, rel=0.01)
-    assert found.value("g_max_S") == pytest.approx(1e-6, rel=0.01)
-    assert found.value("c2c") == pytest.approx(c2c, rel=0.1)
+        assert value(name) == pytest.approx(response[name], abs=0.05)
+    assert value("g_min_S") == pytest.approx(1e-7, rel=0.01)
+    assert value("g_max_S") == pytest.approx(1e-6, rel=0.01)
+    assert value("c2c") == pytest.approx(c2c, rel=0.1)
     if read:
-        assert found.value("read_noise") == pytest.approx(read, rel=0.1)
+        assert value("read_noise") == pytest.approx(read, rel=0.1)
 
 
 @pytest.mark.parametrize("c2c", [0.005, 0.01, 0.035])

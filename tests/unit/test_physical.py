@@ -123,25 +123,26 @@ def test_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
 
 def test_detector_adds_the_noise_that_it_says() -> None:
     x = X[:1].repeat(4000, 1)
-    quiet = physical("fibre").measure(x)[0]
-    noisy = physical("fibre", detector={"noise": 0.1}).measure(x)
+    plain = {"decode": "none"}
+    quiet = physical("fibre", drive=plain).measure(x)[0]
+    noisy = physical("fibre", drive=plain, detector={"noise": 0.1}).measure(x)
     np.testing.assert_allclose(noisy.std(0), 0.1, rtol=0.1)
     np.testing.assert_allclose(noisy.mean(0), quiet, atol=0.01)
-    shot = physical("fibre", detector={"shot_counts": 50.0}).measure(x)
+    shot = physical("fibre", drive=plain, detector={"shot_counts": 50.0}).measure(x)
     np.testing.assert_allclose(shot.var(0), quiet / 50, rtol=0.15)
-    rounded = physical("fibre", detector={"adc_bits": 4, "full_scale": 2.0}).measure(x[:1])
+    rounded = physical("fibre", drive=plain, detector={"adc_bits": 4, "full_scale": 2.0}).measure(x[:1])
     assert torch.equal(rounded * 8, (rounded * 8).round())
     assert float(rounded.max()) <= 2
-    dead = physical("fibre", out=400, detector={"dead": 0.25}).measure(x[:1])
+    dead = physical("fibre", out=400, drive=plain, detector={"dead": 0.25}).measure(x[:1])
     assert float((dead == 0).double().mean()) == pytest.approx(0.25, abs=0.08)
 
 
 def test_ports_dead_by_a_disturbance_stay_dead() -> None:
-    made = physical("fibre", out=400)
+    made = physical("fibre", out=400, drive={"decode": "none"})
     made.disturb("dead-port", 0.3)
     y = made.measure(X[:1])
     assert float((y == 0).double().mean()) == pytest.approx(0.3, abs=0.08)
-    other = physical("fibre", out=400)
+    other = physical("fibre", out=400, drive={"decode": "none"})
     other.restore(made.state())
     assert torch.equal(other.measure(X[:1]), y)
     with pytest.raises(ConfigError, match="disturb: 'drft': did you mean 'drift'"):
@@ -296,7 +297,7 @@ def test_an_mlp_twin_learns_what_a_quadratic_cannot() -> None:
 
 
 def test_what_stands_in_answers_for_the_physics_and_costs_no_pass() -> None:
-    made = physical("fibre")
+    made = physical("fibre", drive={"decode": "none"})
     made.stand_in = Zero(12)
     assert not made.measure(X).any()
     assert made.trial.ledger.of("init", "phi.medium", "read")["passes"] == 0
