@@ -191,10 +191,10 @@ MUTANTS = [
     ("fixed", "hwt_bias_add", "*y++ + (hwt_acc)", "*y++ - (hwt_acc)"),
     ("fixed", "hwt_softmax2_forward", "share - one", "share + one"),
     ("fixed", "hwt_softmax2_forward", "place - 15", "place - 14"),
-    ("fixed", "hwt_softmax2_power", "whole < 31 ? whole : 31", "whole < 2 ? whole : 2"),
+    ("fixed", "hwt_softmax2_power", "fraction * 32", "fraction * 31"),
     (
         "threefry",
-        "hwt_threefry(",
+        "hwt_threefry_words(",
         "13, 15, 26, 6) HWT_ADD_KEY(k0, k1, 3u)",
         "13, 15, 26, 7) HWT_ADD_KEY(k0, k1, 3u)",
     ),
