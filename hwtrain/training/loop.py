@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -80,12 +81,12 @@ def run(
     if workers < 1:
         raise ConfigError(f"workers = {workers}: at least 1")
     job = prepare(config, net, data, out, resume)
-    with nullcontext() if out is None else alone_in(out):
+    with nullcontext() if out is None else alone_in(out), asked_to_stop() as stop:
         if out is not None:
             _open_folder(job, out, resume)
         config = job.config  # resolved: what config.toml says
         planned = [spec for spec in specs(config) if controls or spec.role == "device"]
-        outcomes = list(_trials(job, planned, workers, progress))
+        outcomes = list(_trials(job, planned, workers, progress, stop))
         order = {spec.name: place for place, spec in enumerate(planned)}
         outcomes.sort(key=lambda outcome: order[outcome.spec.name])
         result = summarise(config, outcomes, job.data, out, time.monotonic() - began)
@@ -246,19 +247,20 @@ def _fingerprint(config: TrainConfig, net: Net, split: Split) -> str:
     return digest.hexdigest()
 
 
-def _trials(job: Job, planned: list[Spec], workers: int, progress: Progress) -> Iterator[Outcome]:
+def _trials(
+    job: Job, planned: list[Spec], workers: int, progress: Progress, stop: Event
+) -> Iterator[Outcome]:
     total = job.config.epochs * len(job.data.train_y)
     train = partial(_train, job)
 
     def hear(name: str, done: int) -> None:
         progress(name, done, total)
 
-    with asked_to_stop() as stop:
-        if workers == 1:
-            for spec in planned:
-                yield train(spec, partial(hear, spec.name), stop.is_set)
-            return
-        yield from in_processes(train, planned, workers, hear, stop)
+    if workers == 1:
+        for spec in planned:
+            yield train(spec, partial(hear, spec.name), stop.is_set)
+        return
+    yield from in_processes(train, planned, workers, hear, stop)
 
 
 def _train(job: Job, spec: Spec, tick: Callable[[int], None], stop: Callable[[], bool]) -> Outcome:
