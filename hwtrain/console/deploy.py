@@ -14,7 +14,8 @@ from hwtrain.analysis.estimate import estimate
 from hwtrain.console.base import progress_bar
 from hwtrain.files import make_folder, write_file
 from hwtrain.report.deploy_plot import deploy_plot
-from hwtrain.report.quantities import accuracy, quantity
+from hwtrain.report.quantities import accuracy
+from hwtrain.report.quantities import age as since
 
 
 def print_deployed(
@@ -43,5 +44,5 @@ def print_deployed(
         table.add_column(column)
     for age in found.ages:
         cells = [accuracy(estimate(age.accuracies)), accuracy(estimate(age.compensated))]
-        table.add_row(quantity(age.time_s, "s"), *cells, f"{age.left:.1%}")
+        table.add_row(since(age.time_s), *cells, f"{age.left:.1%}")
     Console().print(table)

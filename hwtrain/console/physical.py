@@ -59,7 +59,7 @@ def _table(rows: list[Row], data: str) -> Table:
     table = Table(title=f"rules on physics, {data}: accuracy on test, and points above each control")
     shown = [name for name in CONTROLS if any(name in row.controls for row in rows)]
     for column in ("rule", "physics", "accuracy %", *shown, "passes", "digital MACs", "energy"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("rule", "physics"))
     for row in rows:
         if row.found is None:
             continue

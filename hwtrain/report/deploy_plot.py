@@ -6,6 +6,7 @@ import numpy as np
 
 from hwtrain.analysis.deploy import Deployed
 from hwtrain.report.figure import BLUE, GREY, ORANGE, Plot, Table, blank, house_style, legend, percent
+from hwtrain.report.quantities import age as since
 
 _FIRST_S = 1.0
 """Where the time 0 stands on a logarithmic axis."""
@@ -30,7 +31,9 @@ def deploy_plot(found: Deployed) -> Plot:
                     column.append(value)
         axes.axhline(found.software, color=GREY, linestyle=":", label="as trained")
         axes.set_xscale("log")
-        axes.set_xlabel(f"seconds since writing (just written at {_FIRST_S:g})")
+        axes.set_xticks(times, [since(age.time_s) for age in found.ages])
+        axes.xaxis.minorticks_off()
+        axes.set_xlabel("since writing")
         axes.set_ylabel("accuracy")
         percent(axes.yaxis)
         legend(figure, axes)

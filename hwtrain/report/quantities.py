@@ -36,6 +36,14 @@ def duration(seconds: float | None) -> str:
     return f"{_digits(seconds / 3600)}{SPACE}h"
 
 
+def age(seconds: float) -> str:
+    """A time since something in the largest unit that goes into it: 1 min, 7 d, 1 y."""
+    for unit, length in (("y", 31_536_000), ("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{SPACE}{unit}"
+    return f"{seconds:g}{SPACE}s"
+
+
 def count(value: float) -> str:
     """A whole number in groups of three digits."""
     return f"{value:,.0f}".replace(",", SPACE)
