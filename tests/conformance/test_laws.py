@@ -46,8 +46,8 @@ def test_travel_rises_with_pulses_and_keeps_the_order_of_cells(synapse: str, way
     travel = torch.linspace(0, 0.98, 50, dtype=torch.float64)
     rows = torch.stack([law.advance(travel, torch.full((50,), n), branch) for n in range(1, 40)])
     assert (rows[0] > travel).all()
-    assert (rows.diff(dim=0) > 0).all()
-    assert (rows.diff(dim=1) > 0).all()
+    assert ((rows.diff(dim=0) > 0) | (rows[1:] >= 1)).all()  # what has arrived stays
+    assert ((rows.diff(dim=1) > 0) | (rows[:, 1:] >= 1)).all()
 
 
 @pytest.mark.parametrize("way", ["up", "down"])

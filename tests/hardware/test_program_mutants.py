@@ -82,12 +82,12 @@ def subject(name: str) -> tuple[Program, Memory, Memory]:
 # ---------------------------------------------------------------- kernels: file, function, line, fault, judge
 
 KERNELS = [
-    ("float32", "hwt_exp", "1.0 / 120.0", "1.0 / 121.0", "cnn32"),
-    ("float32", "hwt_exp", "+ 127)", "+ 126)", "cnn32"),
-    ("float32", "hwt_log", "2.0 / 5.0", "2.0 / 5.1", "cnn32"),
-    ("float32", "hwt_tanh", "a < 0.25f", "a < 0.5f", "cnn32"),
-    ("float32", "hwt_tanh", "a + a * square * p", "a - a * square * p", "cnn32"),
-    ("float32", "HWT_LANES", "HWT_LANES 16", "HWT_LANES 8", "cnn32"),
+    ("math", "hwt_exp", "1.0 / 120.0", "1.0 / 121.0", "cnn32"),
+    ("math", "hwt_exp", "+ 127)", "+ 126)", "cnn32"),
+    ("math", "hwt_log", "2.0 / 5.0", "2.0 / 5.1", "cnn32"),
+    ("math", "hwt_tanh", "a < 0.25f", "a < 0.5f", "cnn32"),
+    ("math", "hwt_tanh", "a + a * square * p", "a - a * square * p", "cnn32"),
+    ("float32", "hwt_tree", "lane[l + half]", "lane[half]", "cnn32"),
     ("float32", "hwt_dense_read(", "(n % groups)", "(n / batch)", "cnn32"),
     ("float32", "hwt_dense_read_t", "* error[o]", "* error[out - 1 - o]", "cnn32"),
     ("float32", "hwt_dense_add_outer", "k < pairs", "k < pairs - 1", "cnn32"),
@@ -131,7 +131,7 @@ KERNELS = [
     ("fixed", "hwt_pot_encode", "else if (leading > 0)", "else if (leading > 99)", "shift"),
     ("fixed", "hwt_pot_encode", "power == -1", "power == -2", "shift"),
     ("fixed", "hwt_pot_shift", "? -shifted : shifted", "? shifted : shifted", "shift"),
-    ("fixed", "hwt_pot_read_t", "in_ + i]", "in_ + in_ - 1 - i]", "shift"),
+    ("fixed", "hwt_pot_read_t", "o * in_ + i]", "o * in_ + in_ - 1 - i]", "shift"),
     ("fixed", "hwt_pool_average_forward", "HWT_HALF_UP", "HWT_FLOOR", "cnn16"),
     ("fixed", "hwt_pool_average_input_gradient", "HWT_HALF_UP", "HWT_FLOOR", "cnn16"),
     ("fixed", "hwt_squared_error_forward", "frac + 1, 32", "frac, 32", "even"),
