@@ -19,6 +19,7 @@ from hwtrain.cli import main, parser
 from hwtrain.config import make_config
 from hwtrain.export.run import NativeRunner
 from hwtrain.program.ir import Listing
+from hwtrain.registry import names
 from hwtrain.training import loop
 from hwtrain.training.rebuild import rebuild
 from tests.helpers import assert_equal, listing, write_csv
@@ -257,7 +258,9 @@ def test_a_run_of_other_settings_or_a_damaged_one_is_refused(
 
 def test_the_readme_names_commands_that_exist() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
-    found = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^\./run program .*$", text, re.M)]
-    assert [words[1] for words in found] == ["show", "run", "check"]
-    for words in found:
+    found = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^\./run .*$", text, re.M)]
+    verbs = [words for words in found if words[0] in names("commands")]
+    assert {words[1] for words in verbs if words[0] == "program"} == {"show", "run", "check"}
+    assert {"train", "export", "cosim", "mcu", "physical", "deploy", "sweep"} <= {words[0] for words in verbs}
+    for words in verbs:
         parser().parse_args(words)
