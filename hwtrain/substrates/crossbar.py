@@ -21,7 +21,7 @@ from hwtrain.synapse.cells.alternating_pair import AlternatingPair
 from hwtrain.synapse.cells.base import Cell
 from hwtrain.synapse.cells.unidirectional_ltp import UnidirectionalLtp
 from hwtrain.synapse.conductances import PORTION, Conductances, Landed
-from hwtrain.synapse.updates.base import Pulses, Site, Update
+from hwtrain.synapse.updates.base import Pulses, Site, Update, Write
 
 _PAIRS = 500
 """Most pairs of pulses that look for the symmetry points."""
@@ -132,13 +132,16 @@ class CrossbarArray(Array):
         when: tuple[int, int],
     ) -> None:
         """Write ``scale * d x^T`` to a group; ``when`` is the (step, sample) of the random address."""
-        draws = self._streams[Purpose.UPDATE]
-        self._send(self.update.outer(x, d, scale, self.step, draws, when, group), group, when)
+        write = self._a_write(group, when)
+        self._send(self.update.outer(x, d, scale, write), write)
 
     def dense(self, change: Float[Tensor, "out in_"], group: int, when: tuple[int, int]) -> None:
         """Write a change that is given weight by weight to a group."""
-        draws = self._streams[Purpose.UPDATE]
-        self._send(self.update.dense(change, self.step, draws, when, group), group, when)
+        write = self._a_write(group, when)
+        self._send(self.update.dense(change, write), write)
+
+    def _a_write(self, group: int, when: tuple[int, int]) -> Write:
+        return Write(self.step, self._streams[Purpose.UPDATE], when, group)
 
     def _another(self, name: str, shifted: bool) -> CrossbarArray:
         """One more array for the update; its number is one that no net's own array has."""
@@ -170,12 +173,12 @@ class CrossbarArray(Array):
             for group in range(groups):
                 self.dense(direction.change[group], group, (step, group))
 
-    def _send(self, pulses: Pulses | None, group: int, when: tuple[int, int]) -> None:
+    def _send(self, pulses: Pulses | None, write: Write) -> None:
         """Land pulses on a group, and those that the update asks for after them."""
         passes = iter(range(256))
         while pulses is not None:
-            self._land(pulses, group * self.geometry.out * self.geometry.in_, when, passes)
-            pulses = self.update.again(self.step, group)
+            self._land(pulses, write.group * self.geometry.out * self.geometry.in_, write.when, passes)
+            pulses = self.update.again(write)
 
     def _land(self, pulses: Pulses, offset: int, when: tuple[int, int], passes: Iterator[int]) -> None:
         def draw() -> Point:

@@ -10,7 +10,7 @@ from hwtrain.direction import Dense, Direction, Outer
 from hwtrain.registry import lookup, names
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
-from hwtrain.synapse.updates.base import Pulses, Update
+from hwtrain.synapse.updates.base import Pulses, Update, Write
 from tests.helpers import assert_equal, synapse_card
 
 DRAWS = Streams(21).stream(Purpose.UPDATE, 2)
@@ -101,8 +101,8 @@ def test_every_pulse_is_counted_and_worn(update: str) -> None:
 def made(update: str, form: str, step: int = 0, scale: float = SCALE, x: torch.Tensor = X) -> Pulses:
     found: Update = lookup("updates", update)()
     if form == "outer":
-        return found.outer(x, D, scale, STEP, DRAWS, (step, 0))
-    return found.dense(scale * torch.outer(D, x), STEP, DRAWS, (step, 0))
+        return found.outer(x, D, scale, Write(STEP, DRAWS, (step, 0)))
+    return found.dense(scale * torch.outer(D, x), Write(STEP, DRAWS, (step, 0)))
 
 
 @pytest.mark.parametrize("alone", ALONE)

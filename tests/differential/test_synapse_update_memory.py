@@ -18,7 +18,7 @@ from hwtrain.arith.threefry import Purpose, Streams, threefry
 from hwtrain.registry import lookup
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
-from hwtrain.synapse.updates.base import Pulses, Site, Update
+from hwtrain.synapse.updates.base import Pulses, Site, Update, Write
 from tests.helpers import synapse_card
 
 OUT, IN, STEP = 3, 4, 0.01
@@ -186,9 +186,9 @@ def test_pulses_are_those_of_a_loop_over_plain_numbers(name: str, form: str) -> 
     while sent < 1000:
         x, d = torch.from_numpy(xs[t]), torch.from_numpy(ds[t])
         if form == "outer":
-            pulses = update.outer(x, d, scale, STEP, DRAWS, (t, 0))
+            pulses = update.outer(x, d, scale, Write(STEP, DRAWS, (t, 0)))
         else:
-            pulses = update.dense(scale * torch.outer(d, x), STEP, DRAWS, (t, 0))
+            pulses = update.dense(scale * torch.outer(d, x), Write(STEP, DRAWS, (t, 0)))
         expected = np.array(loop(xs[t].tolist(), ds[t].tolist(), scale, t))
         assert (grid(pulses) == expected).all(), t
         sent += int(np.abs(expected).sum())
@@ -205,7 +205,7 @@ def test_write_verify_is_a_loop_of_looks_and_pulses_on_an_uneven_device() -> Non
     xs, ds = signals(400)
     for t in range(400):
         x, d = torch.from_numpy(xs[t]), torch.from_numpy(ds[t])
-        pulses: Pulses | None = update.outer(x, d, 0.01, STEP, DRAWS, (t, 0))
+        pulses: Pulses | None = update.outer(x, d, 0.01, Write(STEP, DRAWS, (t, 0)))
         for o in range(OUT):
             for i in range(IN):
                 master[o][i] += 0.01 * ds[t][o] * xs[t][i]
@@ -224,7 +224,7 @@ def test_write_verify_is_a_loop_of_looks_and_pulses_on_an_uneven_device() -> Non
                     sent += abs(n[o][i])
             own.w = torch.tensor([cells], dtype=torch.float64)
             live = [i for i in live if any(n[o][i] for o in range(OUT))]
-            pulses = update.again(STEP, 0)
+            pulses = update.again(Write(STEP, DRAWS, (t, 0)))
             rounds += 1
             if not live:
                 break

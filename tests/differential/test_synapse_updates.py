@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hwtrain.arith.threefry import Point, Purpose, Stream, Streams
-from hwtrain.synapse.updates.base import Pulses, Update
+from hwtrain.synapse.updates.base import Pulses, Update, Write
 from hwtrain.synapse.updates.sign_pulse import SignPulse
 from hwtrain.synapse.updates.stochastic_pulse import StochasticPulse
 
@@ -32,7 +32,7 @@ def counts(pulses: Pulses, size: int = X.size * D.size) -> Counts:
 @cache
 def drawn(kind: type[Update], scale: float, step: float) -> Counts:
     x, d, update = torch.from_numpy(X), torch.from_numpy(D), kind()
-    return np.array([counts(update.outer(x, d, scale, step, DRAWS, (t, 0))) for t in range(TRIALS)])
+    return np.array([counts(update.outer(x, d, scale, Write(step, DRAWS, (t, 0)))) for t in range(TRIALS)])
 
 
 def trains(scale: float, step: float) -> tuple[int, Counts, Counts]:
@@ -141,7 +141,7 @@ def test_train_length_and_line_chances_are_those_of_the_update_management(k: flo
     x, d = torch.from_numpy(X), torch.from_numpy(D)
 
     def sent(lots: Lots) -> Counts:
-        return counts(StochasticPulse().outer(x, d, scale, step, lots, (0, 0))).reshape(3, 4)
+        return counts(StochasticPulse().outer(x, d, scale, Write(step, lots, (0, 0)))).reshape(3, 4)
 
     every = sent(Lots((0, 0)))
     assert (abs(every) == length * (X != 0)).all()
@@ -154,9 +154,9 @@ def test_train_length_and_line_chances_are_those_of_the_update_management(k: flo
 @pytest.mark.parametrize("update", [SignPulse(), StochasticPulse()])
 def test_no_change_means_no_pulse(update: Update) -> None:
     zero, x = torch.zeros(3), torch.ones(4)
-    assert update.outer(x, zero, 1.0, 0.1, DRAWS, (0, 0)).index.numel() == 0
-    assert update.outer(x, x, 0.0, 0.1, DRAWS, (0, 0)).index.numel() == 0
-    assert update.dense(torch.zeros(3, 4), 0.1, DRAWS, (0, 0)).index.numel() == 0
+    assert update.outer(x, zero, 1.0, Write(0.1, DRAWS, (0, 0))).index.numel() == 0
+    assert update.outer(x, x, 0.0, Write(0.1, DRAWS, (0, 0))).index.numel() == 0
+    assert update.dense(torch.zeros(3, 4), Write(0.1, DRAWS, (0, 0))).index.numel() == 0
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -168,7 +168,7 @@ def test_sign_pulse_comes_as_often_as_the_change_is_of_a_step(form: str, sign: i
         n = drawn(SignPulse, scale, step)
     else:
         dense = torch.from_numpy(change)
-        n = np.array([counts(SignPulse().dense(dense, step, DRAWS, (t, 1))) for t in range(TRIALS)])
+        n = np.array([counts(SignPulse().dense(dense, Write(step, DRAWS, (t, 1)))) for t in range(TRIALS)])
     chance = np.minimum(1, abs(change.flatten()) / step)
     assert (chance == 1).any()
     assert ((chance > 0) & (chance < 1)).any()
@@ -187,7 +187,7 @@ def test_sign_pulses_of_two_cells_are_independent() -> None:
 @pytest.mark.parametrize("wanted", [0.2, 1.7, 12.5, 80.0])
 def test_dense_change_is_rounded_at_random_to_whole_pulses(wanted: float) -> None:
     change = torch.full((40, 50), -wanted * 0.01, dtype=torch.float64)
-    n = counts(StochasticPulse().dense(change, 0.01, DRAWS, (0, 0)), 2000)
+    n = counts(StochasticPulse().dense(change, Write(0.01, DRAWS, (0, 0))), 2000)
     capped = min(wanted, 31.0)
     assert set(np.unique(-n)) <= {math.floor(capped), math.ceil(capped)}
     assert abs(-n.mean() - capped) < 4 * 0.5 / math.sqrt(n.size)
@@ -195,9 +195,9 @@ def test_dense_change_is_rounded_at_random_to_whole_pulses(wanted: float) -> Non
 
 def test_slots_and_random_words_are_counted() -> None:
     x, d = torch.from_numpy(X), torch.from_numpy(D)
-    pulses = StochasticPulse().outer(x, d, scale_of(4.5, 0.01), 0.01, DRAWS, (0, 0))
+    pulses = StochasticPulse().outer(x, d, scale_of(4.5, 0.01), Write(0.01, DRAWS, (0, 0)))
     assert pulses.slots == 2 * 5  # a pass for each polarity
     assert pulses.randoms == 5 * (4 + 3)
-    pulses = SignPulse().outer(x, d, 1e6, 0.01, DRAWS, (0, 0))
+    pulses = SignPulse().outer(x, d, 1e6, Write(0.01, DRAWS, (0, 0)))
     assert pulses.randoms == 3 * 3  # live lines only
     assert pulses.slots == 3 * 2  # every row has pulses of both signs

@@ -17,9 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
 from hwtrain.synapse.updates._digital import Digital
-from hwtrain.synapse.updates.base import BL_MAX, Pulses, Site, counted
+from hwtrain.synapse.updates.base import BL_MAX, Pulses, Site, Write, counted
 
 
 class Transfer(Digital):
@@ -38,55 +37,32 @@ class Transfer(Digital):
         self.fast = site.another("fast", self.shifted)
         self.turn = torch.zeros(site.shape[0], dtype=torch.int64)
 
-    def outer(
-        self,
-        x: Float[Tensor, "in_"],
-        d: Float[Tensor, "out"],
-        scale: float,
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """A rank-one change of A, then a column."""
-        self.fast.outer(x * self.sign(group), d, scale, group, when)
-        return self._next(step, draws, when, group)
+        self.fast.outer(x * self.sign(write.group), d, scale, write.group, write.when)
+        return self._next(write)
 
-    def dense(
-        self,
-        change: Float[Tensor, "out in_"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """A change of A weight by weight, then a column."""
-        self.fast.dense(change * self.sign(group), group, when)
-        return self._next(step, draws, when, group)
+        self.fast.dense(change * self.sign(write.group), write.group, write.when)
+        return self._next(write)
 
     def sign(self, group: int) -> Float[Tensor, "in_"] | float:
         """The sign under which A holds each column."""
         return 1.0
 
     @abstractmethod
-    def transfer(
-        self,
-        column: int,
-        v: Float[Tensor, "out"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int,
-    ) -> Pulses:
+    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
         """Pulses on C for the column that was read."""
 
-    def _next(self, step: float, draws: Stream, when: tuple[int, int], group: int) -> Pulses:
+    def _next(self, write: Write) -> Pulses:
         groups, _, in_ = self.site.shape
+        group = write.group
         column = int(self.turn[group]) % in_
         self.turn[group] += 1
         one = self.site.like.new_zeros(1, groups, in_)
         one[0, group, column] = 1
-        return self.transfer(column, self.fast.read(one)[0, group], step, draws, when, group)
+        return self.transfer(column, self.fast.read(one)[0, group], write)
 
     def pulses(self, column: int, n: Int[Tensor, "out"]) -> Pulses:
         """n pulses on the weights of a column."""

@@ -20,8 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
-from hwtrain.synapse.updates.base import Pulses, Site
+from hwtrain.synapse.updates.base import Pulses, Site, Write
 from hwtrain.synapse.updates.chopped_tiki_taka import FLIPS, ChoppedTikiTaka
 
 PERIOD = round(1 / FLIPS)
@@ -40,21 +39,14 @@ class Agad(ChoppedTikiTaka):
         self.mean = site.like.new_zeros(site.shape)
         self.past = site.like.new_zeros(site.shape)
 
-    def transfer(
-        self,
-        column: int,
-        v: Float[Tensor, "out"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int,
-    ) -> Pulses:
+    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
         """Whole steps of the buffered difference to the reference."""
+        group = write.group
         mean, past = self.mean[group, :, column], self.past[group, :, column]
         reads = (int(self.turn[group]) - 1) // self.site.shape[2]  # of this column, before this one
         if reads > 0 and reads % PERIOD == 0:
             past.copy_(mean)
-        n = self.whole(column, (v - past) * self.chop[group, column] / step, group)
+        n = self.whole(column, (v - past) * self.chop[group, column] / write.step, group)
         share = min(TAIL / PERIOD, 1.0)
         mean.copy_((1 - share) * mean + share * v)
         if reads % PERIOD == PERIOD - 1:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -52,6 +53,20 @@ class Tile(Protocol):
 
 
 @dataclass(frozen=True)
+class Write:
+    """One write to a group of an array.
+
+    ``step``: change of the weight by one pulse of a typical device; ``when``: the (step, sample) of the
+    random address in ``draws``.
+    """
+
+    step: float
+    draws: Stream
+    when: tuple[int, int]
+    group: int = 0
+
+
+@dataclass(frozen=True)
 class Site:
     """Where an update works.
 
@@ -67,7 +82,7 @@ class Site:
 
 
 class Update(ABC):
-    """An update; ``step`` below is the change of the weight by one pulse of a typical device.
+    """An update.
 
     Class attributes:
         unit: which step that is, the one at mid-range or the mean one from end to end.
@@ -80,34 +95,15 @@ class Update(ABC):
     def place(self, site: Site) -> None:  # noqa: B027 - most updates need nothing but the change
         """Ask for further arrays, allot digital memory; called once, before the first weights."""
 
-    @abstractmethod
-    def outer(
-        self,
-        x: Float[Tensor, "in_"],
-        d: Float[Tensor, "out"],
-        scale: float,
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
-        """Pulses for the rank-one change ``scale * d x^T``; weights are numbered row by row.
-
-        ``when`` is the (step, sample) of the random address.
-        """
+    def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
+        """Pulses for the rank-one change ``scale * d x^T``; weights are numbered row by row."""
+        return self.dense(torch.outer(d * scale, x), write)
 
     @abstractmethod
-    def dense(
-        self,
-        change: Float[Tensor, "out in_"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """Pulses for a change that is given weight by weight."""
 
-    def again(self, step: float, group: int) -> Pulses | None:
+    def again(self, write: Write) -> Pulses | None:
         """Pulses to send after those just landed; None when the write is over."""
         return None
 

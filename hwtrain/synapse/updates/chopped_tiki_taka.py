@@ -17,9 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
 from hwtrain.synapse.updates._transfer import Buffered
-from hwtrain.synapse.updates.base import Pulses, Site
+from hwtrain.synapse.updates.base import Pulses, Site, Write
 
 FLIPS = 0.1
 """Probability of a flip after a transfer: aihwkit's default ``in_chop_prob``."""
@@ -40,17 +39,10 @@ class ChoppedTikiTaka(Buffered):
         """The choppers."""
         return self.chop[group]
 
-    def transfer(
-        self,
-        column: int,
-        v: Float[Tensor, "out"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int,
-    ) -> Pulses:
+    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
         """Whole steps of the buffered column, its sign set right; then perhaps a flip."""
-        n = self.whole(column, v * self.chop[group, column] / step, group)
-        if float(draws.at(*when).uniform(1)[0]) < FLIPS:
+        group = write.group
+        n = self.whole(column, v * self.chop[group, column] / write.step, group)
+        if float(write.draws.at(*write.when).uniform(1)[0]) < FLIPS:
             self.chop[group, column] *= -1
         return self.pulses(column, n)

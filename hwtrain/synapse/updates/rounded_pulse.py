@@ -12,38 +12,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
-from hwtrain.synapse.updates.base import Pulses, Update, counted
+from hwtrain.synapse.updates.base import Pulses, Update, Write, counted
 
 
 class RoundedPulse(Update):
-    """n = round(change / step), half away from 0."""
+    """n = round(change / write.step), half away from 0."""
 
     unit = "mean"
 
-    def outer(
-        self,
-        x: Float[Tensor, "in_"],
-        d: Float[Tensor, "out"],
-        scale: float,
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """Of the rank-one change."""
-        return _rounded(torch.outer(d * (scale / step), x))
+        return _rounded(torch.outer(d * (scale / write.step), x))
 
-    def dense(
-        self,
-        change: Float[Tensor, "out in_"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """Weight by weight."""
-        return _rounded(change / step)
+        return _rounded(change / write.step)
 
 
 def _rounded(steps: Float[Tensor, "out in_"]) -> Pulses:

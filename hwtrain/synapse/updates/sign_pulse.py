@@ -19,46 +19,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
-from hwtrain.synapse.updates.base import Pulses, Update
+from hwtrain.synapse.updates.base import Pulses, Update, Write
 
 
 class SignPulse(Update):
     """P(pulse) = min(1, |change| / step)."""
 
-    def outer(
-        self,
-        x: Float[Tensor, "in_"],
-        d: Float[Tensor, "out"],
-        scale: float,
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """Draws only for the crossings of live lines: a zero on either line means no pulse."""
         rows, columns = d.nonzero()[:, 0], x.nonzero()[:, 0]
-        chance = torch.outer(d[rows] * (scale / step), x[columns]).flatten()
+        chance = torch.outer(d[rows] * (scale / write.step), x[columns]).flatten()
         cells = (rows[:, None] * x.numel() + columns).flatten()
-        return self._gate(chance, cells, x.numel(), draws, when)
+        return self._gate(chance, cells, x.numel(), write)
 
-    def dense(
-        self,
-        change: Float[Tensor, "out in_"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """The same for a change that is given weight by weight."""
         flat = change.flatten()
         cells = flat.nonzero()[:, 0]
-        return self._gate(flat[cells] / step, cells, change.shape[1], draws, when)
+        return self._gate(flat[cells] / write.step, cells, change.shape[1], write)
 
-    def _gate(
-        self, chance: Tensor, cells: Tensor, width: int, draws: Stream, when: tuple[int, int]
-    ) -> Pulses:
-        lot = draws.at(*when).uniform(cells.cpu().numpy().astype(np.uint32))
+    def _gate(self, chance: Tensor, cells: Tensor, width: int, write: Write) -> Pulses:
+        lot = write.draws.at(*write.when).uniform(cells.cpu().numpy().astype(np.uint32))
         pulsed = torch.from_numpy(lot).to(chance.device) < chance.abs()
         index, sign = cells[pulsed], chance[pulsed].sign().long()
         lines = index // width * 2 + (sign > 0)

@@ -21,23 +21,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
-from hwtrain.synapse.updates.base import BL_MAX, Pulses, Update
+from hwtrain.synapse.updates.base import BL_MAX, Pulses, Update, Write
 
 
 class StochasticPulse(Update):
     """n_ij = number of slots in which row i and column j both send."""
 
-    def outer(
-        self,
-        x: Float[Tensor, "in_"],
-        d: Float[Tensor, "out"],
-        scale: float,
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """Trains on both lines; the count matrix is a product of bit matrices, so it is exact."""
+        step, draws, when = write.step, write.draws, write.when
         x_most, d_most = float(x.abs().max()), float(d.abs().max())
         k = abs(scale) * x_most * d_most / step
         if k == 0:
@@ -54,22 +46,15 @@ class StochasticPulse(Update):
         index = n.nonzero()[:, 0]
         return Pulses(index, n[index], 2 * train, train * (x.numel() + d.numel()))
 
-    def dense(
-        self,
-        change: Float[Tensor, "out in_"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """|change|/step rounded up or down at random (right on average), at most BL_max.
 
         A change that is not of rank one has no line trains; it is written row by row.
         """
         flat = change.flatten()
         cells = flat.nonzero()[:, 0]
-        wanted = (flat[cells].abs() / step).clamp(max=BL_MAX)
-        lot = draws.at(*when).uniform(cells.cpu().numpy().astype("uint32"))
+        wanted = (flat[cells].abs() / write.step).clamp(max=BL_MAX)
+        lot = write.draws.at(*write.when).uniform(cells.cpu().numpy().astype("uint32"))
         n = (wanted + torch.from_numpy(lot).to(wanted.device)).floor().long()
         n = n * flat[cells].sign().long()
         on = n != 0

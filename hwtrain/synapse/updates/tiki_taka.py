@@ -11,9 +11,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
 from hwtrain.synapse.updates._transfer import Transfer
-from hwtrain.synapse.updates.base import Pulses, Site
+from hwtrain.synapse.updates.base import Pulses, Site, Write
 from hwtrain.synapse.updates.stochastic_pulse import StochasticPulse
 
 
@@ -25,16 +24,8 @@ class TikiTaka(Transfer):
         super().place(site)
         self.trains = StochasticPulse()
 
-    def transfer(
-        self,
-        column: int,
-        v: Float[Tensor, "out"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int,
-    ) -> Pulses:
+    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
         """Trains on the one column and on all rows."""
         one = v.new_zeros(self.site.shape[2])
         one[column] = 1
-        return self.trains.outer(one, v, 1.0, step, draws, when)
+        return self.trains.outer(one, v, 1.0, write)

@@ -11,22 +11,13 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
 from hwtrain.synapse.updates._transfer import Buffered
-from hwtrain.synapse.updates.base import Pulses
+from hwtrain.synapse.updates.base import Pulses, Write
 
 
 class TikiTakaV2(Buffered):
     """The buffer is a low-pass filter of what A says."""
 
-    def transfer(
-        self,
-        column: int,
-        v: Float[Tensor, "out"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int,
-    ) -> Pulses:
+    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
         """Whole steps of the buffered column."""
-        return self.pulses(column, self.whole(column, v / step, group))
+        return self.pulses(column, self.whole(column, v / write.step, write.group))

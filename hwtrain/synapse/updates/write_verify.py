@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Stream
 from hwtrain.synapse.updates._digital import Digital
-from hwtrain.synapse.updates.base import BL_MAX, Pulses, Site, counted
+from hwtrain.synapse.updates.base import BL_MAX, Pulses, Site, Write, counted
 
 ROUNDS = 5
 
@@ -35,48 +34,29 @@ class WriteVerify(Digital):
         self.left = 0
         self.columns = torch.zeros(0, dtype=torch.long)
 
-    def outer(
-        self,
-        x: Float[Tensor, "in_"],
-        d: Float[Tensor, "out"],
-        scale: float,
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
-        """Of the rank-one change."""
-        return self.dense(torch.outer(d * scale, x), step, draws, when, group)
-
-    def dense(
-        self,
-        change: Float[Tensor, "out in_"],
-        step: float,
-        draws: Stream,
-        when: tuple[int, int],
-        group: int = 0,
-    ) -> Pulses:
+    def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """The first round."""
         if not self.known:
             for every in range(self.site.shape[0]):
                 self.master[every] = self._read(torch.arange(self.site.shape[2]), every)
             self.known.fill_(1)
-        self.master[group] += change
+        self.master[write.group] += change
         self.left = ROUNDS
         self.columns = change.abs().amax(0).nonzero()[:, 0]
-        return self._round(step, group)
+        return self._round(write)
 
-    def again(self, step: float, group: int) -> Pulses | None:
+    def again(self, write: Write) -> Pulses | None:
         """Rounds until nothing is left to pulse."""
         if self.left == 0 or self.columns.numel() == 0:
             return None
-        return self._round(step, group)
+        return self._round(write)
 
-    def _round(self, step: float, group: int) -> Pulses:
+    def _round(self, write: Write) -> Pulses:
+        group = write.group
         self.left -= 1
         n = torch.zeros(self.site.shape[1:], dtype=torch.long, device=self.master.device)
         if self.columns.numel() > 0:
-            short = (self.master[group][:, self.columns] - self._read(self.columns, group)) / step
+            short = (self.master[group][:, self.columns] - self._read(self.columns, group)) / write.step
             wanted = ((short.abs() + 0.5).floor() * short.sign()).clamp(-BL_MAX, BL_MAX).long()
             n[:, self.columns] = wanted
             self.columns = self.columns[wanted.abs().amax(0) > 0]
