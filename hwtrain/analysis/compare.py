@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -212,26 +213,19 @@ def _middle(law: Law, way: Way) -> float:
 
 
 def _levels(law: Law, way: Way) -> int | None:
-    """Fewest pulses over the range, by doubling and halving; None where no step is left at its end."""
-    start, branch = torch.zeros(1, dtype=torch.float64), branch_of(law, way)
+    """Fewest pulses over the range; None where no step is left at its end."""
+    branch = branch_of(law, way)
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     first, last = (law.advance(ends, torch.ones(2, dtype=torch.long), branch) - ends).tolist()
     if last < _LEFT * first:
         return None
-
-    def arrived(n: int) -> bool:
-        return float(law.advance(start, torch.tensor([n]), branch)) >= _ARRIVED
-
-    high = 1
-    while not arrived(high):
-        high *= 2
-        if high > _LONGEST:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if arrived(middle) else (middle, high)
-    return high
+    pulses = 64
+    while pulses <= _LONGEST:
+        travel = path(law, way, pulses)  # one walk, not one for every guess: laws may go pulse by pulse
+        if travel[-1] >= _ARRIVED:
+            return bisect_left(travel, _ARRIVED)
+        pulses *= 2
+    return None
 
 
 def _label(found: SynapseCard, law: Law, way: Way, levels: float | None) -> float | None:
