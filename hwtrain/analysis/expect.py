@@ -46,8 +46,10 @@ def check_card(name: str, card: Card) -> None:
     if not isinstance(card, SynapseCard):
         return
     low, high = card.range.g_min_S, card.range.g_max_S
+    reached = {}
     for way in ("up", "down"):
         pulses, response = sweep(card, way)
+        reached[way] = response[-1]
         missed = abs(response[-1] - (high if way == "up" else low)) / (high - low)
         if missed > _NEAR_END:
             raise CardError(
@@ -56,8 +58,7 @@ def check_card(name: str, card: Card) -> None:
             )
         if pulses[1] == 1:
             _check_label(name, card, way, response)
-    reached = sweep(card, "up")[1].max(), sweep(card, "down")[1].min()
-    simulated = {"on_off": reached[0] / reached[1], "r_on_ohm": 1 / reached[0]}
+    simulated = {"on_off": reached["up"] / reached["down"], "r_on_ohm": 1 / reached["up"]}
     for key, value in simulated.items():
         published = getattr(card.expect, key)
         if published is not None and abs(value / published - 1) > 2 * _NEAR_END:
