@@ -52,24 +52,32 @@ def trained(
     shape: tuple[int, ...],
     batch: int,
     threads: int = 1,
+    steps: int = STEPS,
 ) -> Any:
-    """A net after STEPS steps on the same samples, and its ledger."""
+    """A net after some steps on the same samples, and its ledger."""
     ledger, placed = Ledger(), net.copy()
     substrate = substrate_of(device, options)
     placed.place(Trial(Streams(3), ledger), lambda _: substrate, substrate_of(card("float32"), options))
     bound = Backprop().bind(placed)
     rng = np.random.default_rng(0)
-    x = rng.random((STEPS * batch + 1, *shape)) * (rng.random((STEPS * batch + 1, *shape)) > 0.4)
-    labels = torch.from_numpy(rng.integers(0, 4, STEPS * batch + 1))
+    samples = steps * batch + 1
+    x = rng.random((samples, *shape)) * (rng.random((samples, *shape)) > 0.4)
+    labels = torch.from_numpy(rng.integers(0, 4, samples))
     engine_of(engine, bound, ledger, batch, shape, threads).run(torch.from_numpy(x).float(), labels, 0, 0.1)
     return placed, ledger
 
 
 def assert_same(
-    device: SynapseCard, options: Options, net: Net, shape: tuple[int, ...], batch: int = 1
+    device: SynapseCard,
+    options: Options,
+    net: Net,
+    shape: tuple[int, ...],
+    batch: int = 1,
+    steps: int = STEPS,
 ) -> None:
-    ours, counted = trained("native", device, options, net, shape, batch)
-    theirs, expected = trained("torch", device, options, net, shape, batch)
+    (ours, counted), (theirs, expected) = (
+        trained(engine, device, options, net, shape, batch, steps=steps) for engine in ("native", "torch")
+    )
     assert counted.rows() == expected.rows()
     moved = 0
     for (path, array), (_, other) in zip(ours.arrays(), theirs.arrays(), strict=True):
@@ -109,7 +117,7 @@ def test_pairs_are_refreshed_alike(cell: str, refresh: str) -> None:
 
 @pytest.mark.parametrize("update", KNOWN["update"])
 def test_a_convolution_with_groups_and_a_batch_writes_its_pairs_in_order(update: str) -> None:
-    assert_same(synapse_card(SOFT, **ROUGH), Options(update, "single"), cnn(), (2, 5, 5), batch=3)
+    assert_same(synapse_card(SOFT, **ROUGH), Options(update, "single"), cnn(), (2, 5, 5), batch=3, steps=8)
 
 
 @pytest.mark.parametrize("update", KNOWN["update"])
