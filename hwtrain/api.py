@@ -14,7 +14,7 @@ from hwtrain.config import TrainConfig, make_config
 from hwtrain.convert import from_torch
 from hwtrain.errors import HwtrainWarning
 from hwtrain.net import Net
-from hwtrain.training.loop import loss_of, run
+from hwtrain.training.loop import run
 from hwtrain.training.metrics import Result
 
 
@@ -50,7 +50,7 @@ def train(
     if not isinstance(net, Net | nn.Module):
         values["net"] = net
     config: TrainConfig = make_config(**values)
-    built = from_torch(net, loss_of(config)) if isinstance(net, nn.Module) else net
+    built = from_torch(net) if isinstance(net, nn.Module) else net
     result = run(
         config,
         net=built if isinstance(built, Net) else None,

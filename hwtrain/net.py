@@ -69,6 +69,11 @@ class Net:
         """Paths of the layers that have weights, or other arrays that learn: all but physics."""
         return [path for path, layer in self.layers() if layer.arrays and "medium" not in layer.arrays]
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether its layers follow one another, blocks and all."""
+        return all(child.is_chain for child in self.children.values() if isinstance(child, Net))
+
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of one sample's output; ConfigError names the layer that does not fit."""
         for name, child in self.children.items():
@@ -306,6 +311,11 @@ class Graph(Net):
             for source in sources:
                 if source not in before[: place + 1]:
                     raise ConfigError(f"net: {name} takes {source!r}, which is no child before it")
+
+    @property
+    def is_chain(self) -> bool:
+        """Paths part and meet."""
+        return False
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of one sample's output; ConfigError names the child that does not fit."""

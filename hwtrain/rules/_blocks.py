@@ -71,7 +71,7 @@ def flat(net: Net, rule: str) -> list[tuple[str, Layer]]:
             raise IncompatibleRule(
                 f"layer {path}: {rule} takes layers one after another, not a block: choose backprop"
             )
-    if type(net) is not Net:
+    if not net.is_chain:
         raise IncompatibleRule(f"net: {rule} takes layers one after another, not a graph: choose backprop")
     return list(net.layers())
 

@@ -53,7 +53,7 @@ def stages_of(net: Net, rule: str) -> list[Stage]:
                 f"layer {path}: rule {rule} takes dense layers with one activation between two: "
                 "use --rule backprop, or mode=sequential"
             )
-    if any(type(child) is not Net for child in net.children.values() if isinstance(child, Net)):
+    if not net.is_chain:
         raise IncompatibleRule(f"net: rule {rule} takes no skips: use --rule backprop, or mode=sequential")
     return found
 

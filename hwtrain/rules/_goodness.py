@@ -20,12 +20,12 @@ class GoodnessRule(Rule, ABC):
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read and write of the blocks' weights, read of the physics before them."""
-        found = blocks(net, type(self).__name__.lower())
+        found = blocks(net, self.name)
         return local_needs(net, found[:-1] or found)
 
     def parts(self, net: Net) -> tuple[list[Block], int]:
         """The blocks that learn, and the number of labels. A net of one block learns in that one."""
-        found = blocks(net, type(self).__name__.lower())
+        found = blocks(net, self.name)
         return found[:-1] or found, found[-1].width
 
 

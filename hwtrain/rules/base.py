@@ -21,10 +21,12 @@ class Bound(ABC):
 
     Attributes:
         batch: the only number of samples a step that it takes; None for any.
+        batch_min: the least.
         parallel: whether the native engine may give rows of a matrix to threads of their own.
     """
 
     batch: ClassVar[int | None] = None
+    batch_min: ClassVar[int] = 1
     parallel: bool = False
 
     def __init__(self, net: Net) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from hwtrain.direction import Controls
@@ -19,6 +20,7 @@ from hwtrain.layers.physical import Physical
 from hwtrain.net import Net
 from hwtrain.rules._blocks import flat
 from hwtrain.rules.base import Bound, Rule
+from hwtrain.strict_toml import Strict
 
 
 class CoupledLearning(Rule):
@@ -26,8 +28,11 @@ class CoupledLearning(Rule):
 
     floats_only = True
 
-    def __init__(self, eta: float = 0.1, high: float = 0.5) -> None:
-        self.eta, self.high = eta, high
+    class Options(Strict):
+        """Strength of the nudge; volts at the output of the right class."""
+
+        eta: float = Field(0.1, gt=0, le=1)
+        high: float = Field(0.5, gt=0)
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read, clamp and write of the network."""
@@ -42,7 +47,7 @@ class CoupledLearning(Rule):
 
     def work(self, net: Net) -> CoupledLearningBound:
         """Coupled learning in the last layer."""
-        return CoupledLearningBound(net, self.eta, self.high)
+        return CoupledLearningBound(net, self.options.eta, self.options.high)
 
 
 class CoupledLearningBound(Bound):

@@ -11,23 +11,27 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from hwtrain.net import Net
 from hwtrain.rules._blocks import Block
 from hwtrain.rules._goodness import GoodnessBound, GoodnessRule
+from hwtrain.strict_toml import Strict
 
 
 class ForwardForward(GoodnessRule):
     """Every block but the last learns; every block's goodness counts in a prediction."""
 
-    def __init__(self, theta: float = 2.0) -> None:
-        self.theta = theta
+    class Options(Strict):
+        """The threshold of goodness."""
+
+        theta: float = Field(2.0, gt=0)
 
     def work(self, net: Net) -> ForwardForwardBound:
         """Forward-forward in every block but the last."""
-        return ForwardForwardBound(net, *self.parts(net), self.theta)
+        return ForwardForwardBound(net, *self.parts(net), self.options.theta)
 
 
 class ForwardForwardBound(GoodnessBound):

@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from hwtrain.net import Net
 from hwtrain.rules._blocks import draws, flat, normal, step_of, write
 from hwtrain.rules.base import Bound, Rule
+from hwtrain.strict_toml import Strict
 
 
 class NodePerturbation(Rule):
@@ -22,8 +24,10 @@ class NodePerturbation(Rule):
 
     floats_only = True
 
-    def __init__(self, sigma: float = 0.1) -> None:
-        self.sigma = sigma
+    class Options(Strict):
+        """Standard deviation of the noise."""
+
+        sigma: float = Field(0.1, gt=0)
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read of all, write of all but physics."""
@@ -36,7 +40,7 @@ class NodePerturbation(Rule):
 
     def work(self, net: Net) -> NodePerturbationBound:
         """Noise at the output of every layer with weights."""
-        return NodePerturbationBound(net, self.sigma)
+        return NodePerturbationBound(net, self.options.sigma)
 
 
 class NodePerturbationBound(Bound):

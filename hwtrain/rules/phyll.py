@@ -12,23 +12,28 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from hwtrain.net import Net
 from hwtrain.rules._blocks import Block, draws
 from hwtrain.rules._goodness import GoodnessBound, GoodnessRule
+from hwtrain.strict_toml import Strict
 
 
 class Phyll(GoodnessRule):
     """``inner`` updates reuse each measurement. The released scripts have theta 4 to 5 and 10 to 25 updates
     over hundreds of epochs; a larger theta learns in fewer."""
 
-    def __init__(self, theta: float = 30.0, inner: int = 2) -> None:
-        self.theta, self.inner = theta, inner
+    class Options(Strict):
+        """Sharpness of the contrast; updates on each measurement."""
+
+        theta: float = Field(30.0, gt=0)
+        inner: int = Field(2, ge=1)
 
     def work(self, net: Net) -> PhyllBound:
         """PhyLL in every block but the last."""
-        return PhyllBound(net, *self.parts(net), self.theta, self.inner)
+        return PhyllBound(net, *self.parts(net), self.options.theta, self.options.inner)
 
 
 class PhyllBound(GoodnessBound):

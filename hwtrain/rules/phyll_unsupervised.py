@@ -26,11 +26,13 @@ class PhyllUnsupervised(Phyll):
 
     def work(self, net: Net) -> PhyllUnsupervisedBound:
         """PhyLL against mixtures, and a readout."""
-        return PhyllUnsupervisedBound(net, *self.parts(net), self.theta, self.inner)
+        return PhyllUnsupervisedBound(net, *self.parts(net), self.options.theta, self.options.inner)
 
 
 class PhyllUnsupervisedBound(PhyllBound):
     """The blocks of PhyLL with other wrong inputs, then a readout."""
+
+    batch_min = 2  # a sample mixed with itself is no wrong input
 
     def contrasted(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Real samples, and mixtures of each with the next one of the batch."""

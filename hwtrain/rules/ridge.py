@@ -2,7 +2,8 @@
 
     W = (A^T A + lambda tr(A^T A) / n 1)^-1 A^T Y, on centred features A (samples, n) and one-hot targets Y
 
-What every piece of physics can be used with: measurements, and a digital solve. ``lr`` is the penalty lambda.
+What every piece of physics can be used with: measurements, and a digital solve. ``lr``, as it is in the first
+step, is the penalty lambda.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hwtrain.rules.base import Bound, Rule
 
 
 class Ridge(Rule):
-    """Sums up products of features step by step; solves when somebody wants a prediction."""
+    """Sums up products of features step by step; solves after an epoch, or for a prediction before."""
 
     floats_only = True
 
@@ -54,9 +55,15 @@ class RidgeBound(Bound):
         y = torch.nn.functional.one_hot(labels, self.blocks[-1].width).double()
         columns = torch.cat([a.double(), one, y], 1)
         self.sums = self.sums + columns[:, : a.shape[1] + 1].T @ columns
-        self.penalty = torch.full_like(self.penalty, float(lr))
+        if not self.penalty:
+            self.penalty = torch.full_like(self.penalty, float(lr))
         self.stale = torch.ones_like(self.stale)
         return self.net.loss.fw(self.blocks[-1].fw(a)[0], labels)[0]
+
+    def flush(self, lr: float) -> None:
+        """Solve, so that what it takes to write the readout counts as training."""
+        if bool(self.stale):
+            self._solve()
 
     def predict(self, x: Float[Tensor, "batch *features"]) -> Float[Tensor, "batch classes"]:
         """Solve if there is something new, then read."""

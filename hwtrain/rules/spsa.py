@@ -8,12 +8,14 @@ z is made again from its seed, so nothing but the two losses is kept. Weights an
 from __future__ import annotations
 
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from hwtrain.direction import Seeded
 from hwtrain.net import Net
 from hwtrain.rules._blocks import step_of
 from hwtrain.rules.base import Bound, Rule
+from hwtrain.strict_toml import Strict
 from hwtrain.substrates.base import Array
 
 
@@ -22,8 +24,10 @@ class Spsa(Rule):
 
     floats_only = True
 
-    def __init__(self, eps: float = 0.01) -> None:
-        self.eps = eps
+    class Options(Strict):
+        """How far to either side the loss is looked at."""
+
+        eps: float = Field(0.01, gt=0)
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read of all; perturb and write of weights, biases and controls."""
@@ -36,7 +40,7 @@ class Spsa(Rule):
     def work(self, net: Net) -> SpsaBound:
         """SPSA with one direction a step."""
         moved = [array for path, array in net.arrays() if "perturb" in self.needs(net)[path]]
-        return SpsaBound(net, moved, self.eps)
+        return SpsaBound(net, moved, self.options.eps)
 
 
 class SpsaBound(Bound):

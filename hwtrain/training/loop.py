@@ -20,13 +20,13 @@ import torch
 
 from hwtrain import data as datasets
 from hwtrain.cards import FixedCard
-from hwtrain.config import SOFTWARE, TrainConfig, device_map, to_toml
+from hwtrain.config import SOFTWARE, TrainConfig, device_map, read_run_config, to_toml
 from hwtrain.data import Split
 from hwtrain.errors import ConfigError, RunError
 from hwtrain.files import cannot, is_temporary, make_folder, write_file
 from hwtrain.layers.dense import Dense
 from hwtrain.losses.base import Loss
-from hwtrain.net import Net
+from hwtrain.net import Graph, Net
 from hwtrain.nets.base import build
 from hwtrain.registry import lookup
 from hwtrain.training.checkpoint import FILE, load_checkpoint
@@ -36,6 +36,7 @@ from hwtrain.training.metrics import Result, summarise
 from hwtrain.training.processes import asked_to_stop, in_processes
 from hwtrain.training.trial import Outcome, Runner, Spec, cards_of, place, specs
 
+_PLAIN = (bool, int, float, str, tuple, type(None))
 Progress = Callable[[str, int, int], None]
 """Hears (trial, samples done, samples in all)."""
 
@@ -99,10 +100,12 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
     """Check the input whole: data, cards, net, ports and the state of the run folder."""
     split = datasets.load(config.data if data is None else data, evaluate=config.evaluate)
     if net is None:
-        codes = any(isinstance(found, FixedCard) for found in cards_of(config).values())
-        activation = config.activation or ("relu" if codes else "tanh")
-        config = config.model_copy(update={"net": config.net or default_net(split), "activation": activation})
+        config = _resolved(config, split)
         net = _built(config, split)
+    elif config.activation is not None:
+        raise ConfigError("activation: the net that was given has its own: leave it out")
+    elif config.loss is not None:
+        net = net.copy().with_loss(loss_of(config))
     split = _shaped(split, net)
     made = net.out_shape(split.input_shape)
     if made != (split.classes,):
@@ -111,7 +114,7 @@ def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, r
         )
     _check_memory(net)
     for spec in specs(config.model_copy(update={"seeds": 1})):  # ports are the same for every seed
-        engine_of(config.engine, *place(spec, config, net), config.batch, split.input_shape)
+        engine_of(config.engine, *place(spec, config, net), config.batch, split.input_shape, config.threads)
     if out is not None:
         _check_folder(out, resume)
     return Job(config, net, split, out, _fingerprint(config, net, split))
@@ -152,6 +155,18 @@ def default_net(split: Split) -> str:
     """One hidden layer: 32 wide for inputs as small as the digits, else 128."""
     inputs = int(torch.Size(split.input_shape).numel())
     return f"{inputs}-{32 if inputs <= 64 else 128}-{split.classes}"
+
+
+def _resolved(config: TrainConfig, split: Split) -> TrainConfig:
+    """With the net and the activation that were left open; a net from elsewhere has its own activations."""
+    spec = config.net or default_net(split)
+    if spec.endswith(".onnx") or ":" in spec:
+        if config.activation is not None:
+            raise ConfigError(f"activation: net {spec} has its own: leave it out")
+        return config
+    codes = any(isinstance(found, FixedCard) for found in cards_of(config).values())
+    activation = config.activation or ("relu" if codes else "tanh")
+    return config.model_copy(update={"net": spec, "activation": activation})
 
 
 def _built(config: TrainConfig, split: Split) -> Net:
@@ -207,11 +222,16 @@ def _open_folder(job: Job, out: Path, resume: bool) -> None:
             if name.endswith(".toml"):  # the run keeps its own copy: the user may edit hers
                 make_folder(out / "cards")
                 write_file(out / "cards" / Path(name).name, Path(name).read_bytes())
+    if not resume or _more_seeds(job.config, read_run_config(out)):
         write_file(out / "config.toml", to_toml(job.config))  # last: with it, the run can be resumed
     for spec in specs(job.config):
         folder = job.trial_folder(spec)
         assert folder is not None
         make_folder(folder)
+
+
+def _more_seeds(now: TrainConfig, before: TrainConfig) -> bool:
+    return now.seed == before.seed and now.seeds > before.seeds
 
 
 def environment(config: TrainConfig) -> dict[str, Any]:
@@ -235,16 +255,28 @@ def _fingerprint(config: TrainConfig, net: Net, split: Split) -> str:
     # Neither the number of seeds nor that of seconds between checkpoints changes a trial; of a card
     # the content counts, not the name.
     settings = config.model_dump(exclude={"device", "seeds", "seed", "checkpoint_every_s"})
-    layers = [(path, type(layer).__name__) for path, layer in net.layers()]
     cards = {name: found.model_dump(mode="json") for name, found in cards_of(config).items()}
     versions = [version("hwtrain"), torch.__version__, torch.backends.cpu.get_cpu_capability()]
-    digest.update(json.dumps([settings, layers, cards, versions], sort_keys=True).encode())
+    digest.update(json.dumps([settings, _described(net), cards, versions], sort_keys=True).encode())
     for values in (split.train_x, split.train_y, split.eval_x, split.eval_y):
         digest.update(values.tobytes())
     placed, _ = place(Spec("baseline", "backprop", SOFTWARE, 0, config.lr), config, net)
     for path, array in placed.net.arrays():  # shapes, and the weights that a net may bring along
         digest.update(f"{path} {array.geometry.shape}".encode() + array.peek().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _described(net: Net) -> list[Any]:
+    """A net's layers as they were made, how they are wired, and its loss."""
+    nodes, inputs = (net.nodes, net.inputs) if isinstance(net, Graph) else (net.children, None)
+    children: list[Any] = []
+    for name, child in nodes.items():
+        if isinstance(child, Net):
+            children.append([name, _described(child)])
+            continue
+        made = {key: value for key, value in vars(child).items() if isinstance(value, _PLAIN)}
+        children.append([name, type(child).__name__, made])
+    return [type(net).__name__, type(net.loss).__name__, inputs, children]
 
 
 def _trials(

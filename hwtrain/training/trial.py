@@ -87,7 +87,10 @@ def specs(config: TrainConfig) -> list[Spec]:
             Spec("baseline", "backprop", SOFTWARE, seed, software),
             Spec("shallow", "shallow", SOFTWARE, seed, software),
         ):
-            found.setdefault(spec.name, spec)
+            if found.setdefault(spec.name, spec).lr != spec.lr:
+                raise ConfigError(
+                    f"baseline_lr = {config.baseline_lr}: {SOFTWARE} is the baseline itself: leave it out"
+                )
     return list(found.values())
 
 
@@ -130,6 +133,11 @@ def place(spec: Spec, config: TrainConfig, net: Net) -> tuple[Bound, Ledger]:
     if bound.batch not in (None, config.batch):
         raise ConfigError(
             f"batch = {config.batch}: as it is set, rule {spec.rule} takes {bound.batch} a step: leave it out"
+        )
+    if config.batch < bound.batch_min:
+        raise ConfigError(
+            f"batch = {config.batch}: rule {spec.rule} takes {bound.batch_min} samples a step at least: "
+            "give it a larger batch"
         )
     return bound, ledger
 

@@ -24,6 +24,7 @@ from hwtrain.config import make_config
 from hwtrain.data import load
 from hwtrain.direction import Dense as DenseDirection
 from hwtrain.direction import Outer
+from hwtrain.errors import ConfigError
 from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
@@ -443,3 +444,20 @@ def test_device_and_controls_begin_with_the_same_weights(loaded: list[Tensor]) -
     for other in firsts[1:]:
         assert all(torch.equal(a, b) for a, b in zip(firsts[0], other, strict=True))
     assert float(firsts[0][0].std()) > 0.01
+
+
+def test_a_net_that_is_given_takes_the_loss_and_keeps_its_activations() -> None:
+    def go(**settings: Any) -> Result:
+        return train(mlp("64-8-10", "tanh"), device="float32", epochs=1, seeds=1, **settings)
+
+    first, other = go(), go(loss="mse")
+    assert not torch.equal(
+        *(made.tensors["backprop-float32-s0"]["fc1.weight/weights"] for made in (first, other))
+    )
+    with pytest.raises(ConfigError, match="activation"):
+        go(activation="relu")
+
+
+def test_software_has_no_second_learning_rate() -> None:
+    with pytest.raises(ConfigError, match="baseline_lr"):
+        train("64-8-10", device="float32", epochs=1, seeds=1, lr=0.1, baseline_lr=0.2)

@@ -14,14 +14,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import hwtrain
 from hwtrain.cards import card_files
 from hwtrain.cli import main
 from hwtrain.config import make_config, read_config
 from hwtrain.errors import RunError
+from hwtrain.layers.conv2d import Conv2d
+from hwtrain.layers.dense import Dense
+from hwtrain.layers.flatten import Flatten
+from hwtrain.layers.global_avg_pool2d import GlobalAvgPool2d
+from hwtrain.net import Net
 from hwtrain.nets.base import mlp
 from hwtrain.training import engine, lock, loop
 from hwtrain.training.checkpoint import FILE, load_checkpoint, read_checkpoint, save_checkpoint
@@ -197,10 +204,26 @@ def test_more_seeds_go_on_where_fewer_ended(folder: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     train(out, settings(folder, epochs=1, seeds=1))
     train(out, settings(folder, epochs=1, seeds=2), resume=True)
+    assert (out / "config.toml").read_text() == (tmp_path / "whole" / "config.toml").read_text()
     trials = list((tmp_path / "whole" / "trials").iterdir())
     assert len(trials) == 6
     for name in trials:
         assert_equal(read_checkpoint(out / "trials" / name.name / FILE)[0], read_checkpoint(name / FILE)[0])
+
+
+def test_a_net_that_was_changed_does_not_go_on_from_the_old_one(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((40, 1, 4, 4), dtype=np.float32)
+
+    def go(stride: int, **more: Any) -> Result:
+        conv = Conv2d(1, 2, 3, stride=stride, padding=1)
+        net = Net({"conv": conv, "pool": GlobalAvgPool2d(), "flat": Flatten(), "fc": Dense(2, 10)})
+        data, out = (x, np.arange(40) % 10), tmp_path / "out"
+        return hwtrain.train(net, data=data, out=out, device="float32", epochs=1, seeds=1, **more)
+
+    go(1)
+    go(1, resume=True)
+    with pytest.raises(RunError, match="other settings"):
+        go(2, resume=True)
 
 
 def test_a_checkpoint_keeps_every_type_and_shape(tmp_path: Path) -> None:

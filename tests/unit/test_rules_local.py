@@ -13,15 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from hwtrain.api import train
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import PhysicalCard, card
 from hwtrain.direction import Adam
-from hwtrain.errors import IncompatibleRule
+from hwtrain.errors import ConfigError, IncompatibleRule
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.physical import Physical
+from hwtrain.layers.relu import Relu
 from hwtrain.layers.tanh import Tanh
-from hwtrain.net import Net
-from hwtrain.registry import lookup
+from hwtrain.net import Add, Graph, Net
+from hwtrain.registry import lookup, names
 from hwtrain.rules._blocks import blocks, labelled, wrong
 from hwtrain.rules.backprop import Backprop
 from hwtrain.rules.base import Bound
@@ -94,7 +96,7 @@ def test_spsa_over_all_signs_is_the_gradient() -> None:
     way.step(x, Y, 1.0)
     expected = weights(way.net)[0] - expected_before
     (array,) = (array for _, array in net.arrays())
-    first, bound = array.peek(), Spsa(1e-4).bind(net)
+    first, bound = array.peek(), Spsa(eps=1e-4).bind(net)
     total = torch.zeros(1, 3, 2, dtype=F64)
     for signs in product((-1.0, 1.0), repeat=6):
         z = torch.tensor(signs, dtype=F64).view(1, 3, 2)
@@ -110,7 +112,7 @@ def test_the_mean_of_many_perturbations_is_the_gradient(rule: str) -> None:
     net, other = two_layers(True), two_layers(True)
     expected = moved(other, Backprop().bind(other), 1.0)
     kind = lookup("rules", rule)
-    bound = (kind(0.01) if rule == "node-perturbation" else kind()).bind(net)
+    bound = (kind(sigma=0.01) if rule == "node-perturbation" else kind()).bind(net)
     before = weights(net)
     bound.step(X.repeat(4000, 1), Y.repeat(4000), 1.0)  # every sample has noise of its own
     total = [after - b for after, b in zip(weights(net), before, strict=True)]
@@ -270,3 +272,27 @@ def test_adam_is_torchs_and_follows_the_rate() -> None:
         torch.nn.functional.cross_entropy(X @ w.T, Y).backward()
         optimiser.step()
     torch.testing.assert_close(array.peek()[0], w.detach(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", names("rules"))
+def test_options_come_as_text_and_an_unknown_one_is_refused(rule: str) -> None:
+    made = lookup("rules", rule)
+    for name, field in made.Options.model_fields.items():
+        assert getattr(made(**{name: str(field.default)}).options, name) == field.default
+    with pytest.raises(ConfigError, match="rule_options"):
+        made(thetta="5")
+
+
+def test_mixtures_need_two_samples() -> None:
+    with pytest.raises(ConfigError, match="phyll-unsupervised takes 2 samples"):
+        train("64-16-10", rule="phyll-unsupervised", device="float32", seeds=1, epochs=1)
+
+
+@pytest.mark.parametrize("rule", ["speculative", "dfa"])
+def test_a_skip_around_dense_layers_is_refused(rule: str) -> None:
+    inputs = {"add": ("fc1", "fc2")}
+    nodes = {"fc1": Dense(6, 6), "relu": Relu(), "fc2": Dense(6, 6), "add": Add(), "fc3": Dense(6, 3)}
+    net = Graph(nodes, inputs)
+    net.place(Trial(Streams(0)), lambda _: SOFTWARE, SOFTWARE)
+    with pytest.raises(IncompatibleRule, match=r"skips|graph"):
+        lookup("rules", rule)().bind(net)
