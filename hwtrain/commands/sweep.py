@@ -29,6 +29,8 @@ def add(verbs: Any) -> None:
 def _sweep(found: argparse.Namespace) -> int:
     from hwtrain.analysis.sweep import Tried, parse, sweep
     from hwtrain.config import read_config
+    from hwtrain.console.base import STOPPED
+    from hwtrain.training.trial import Stopped
 
     def told(number: int, of: int, tried: Tried) -> None:
         print(f"{number}/{of}: {_line(tried)}", file=sys.stderr, flush=True)
@@ -37,14 +39,18 @@ def _sweep(found: argparse.Namespace) -> int:
         accuracy = "refused" if tried.accuracy is None else f"{tried.accuracy:.2%}"
         return f"{accuracy:>8}  " + "  ".join(f"{key}={value}" for key, value in tried.values.items())
 
-    done = sweep(
-        read_config(found.config),
-        parse(found.over),
-        found.out,
-        trials=found.trials,
-        workers=found.workers,
-        progress=told,
-    )
+    try:
+        done = sweep(
+            read_config(found.config),
+            parse(found.over),
+            found.out,
+            trials=found.trials,
+            workers=found.workers,
+            progress=told,
+        )
+    except Stopped:
+        print("stopped: the same command goes on with it", file=sys.stderr)
+        return STOPPED
     for tried in done[:10]:
         print(_line(tried))
     print(f"{found.out / 'best.toml'}: the settings of the first line; on validation, of {len(done)} choices")
