@@ -19,7 +19,7 @@ from typing import Any
 
 from hwtrain.cards import card_files
 from hwtrain.config import TrainConfig, to_toml
-from hwtrain.errors import CardError, ConfigError, IncompatibleRule, ProgramError, nearest
+from hwtrain.errors import CardError, ConfigError, IncompatibleRule, ProgramError, RunError, nearest
 from hwtrain.files import make_folder, write_file
 from hwtrain.strict_toml import dump, read_toml, validate
 from hwtrain.training.loop import run
@@ -73,6 +73,7 @@ def sweep(
 
     Raises:
         ConfigError: no space, optuna is missing, or another search lies in ``out``.
+        RunError: its journal is damaged.
     """
     if not space:
         raise ConfigError("nothing to search: add --over KEY=VALUE,VALUE")
@@ -80,19 +81,12 @@ def sweep(
         raise ConfigError(f"trials = {trials}: at least 1")
     optuna = _optuna()
     make_folder(out)
-    asked = {"config": to_toml(config), "space": space}
+    asked = json.dumps({"config": to_toml(config), "space": space}, indent=1) + "\n"
     kept = out / "sweep.json"
-    if kept.exists() and json.loads(kept.read_text()) != asked:
+    if kept.exists() and kept.read_bytes() != asked.encode():
         raise ConfigError(f"{out}: holds another search: choose another --out DIR")
-    write_file(kept, json.dumps(asked, indent=1) + "\n")
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(out / "journal.log"))
-        ),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    write_file(kept, asked)
+    study = _study(optuna, out / "journal.log")
     choices = {key: optuna.distributions.CategoricalDistribution(values) for key, values in space.items()}
 
     def finished() -> list[Any]:
@@ -127,6 +121,23 @@ def sweep(
     best = configured(config, done[0].values, out / "cards").model_copy(update={"evaluate": config.evaluate})
     write_file(out / "best.toml", to_toml(best))
     return done
+
+
+def _study(optuna: Any, journal: Path) -> Any:
+    """The search of this journal, without what a kill left of its last line: the next would follow on it."""
+    if journal.exists():
+        whole, end, _ = journal.read_bytes().rpartition(b"\n")
+        write_file(journal, whole + end)
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    try:
+        return optuna.create_study(
+            study_name="sweep",
+            storage=optuna.storages.JournalStorage(backend),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (ValueError, KeyError, TypeError) as problem:
+        raise RunError(f"{journal}: damaged ({problem}): remove it to begin anew") from None
 
 
 def configured(config: TrainConfig, values: dict[str, str], cards: Path) -> TrainConfig:

@@ -77,6 +77,8 @@ def test_what_ends_a_search_is_no_verdict_on_its_choice(
     words += ["--out", str(tmp_path / "out"), "--trials", str(trials)]
     assert main(words) == (2 if isinstance(ends, NativeError) else 130)
     assert len(asked) == 2
+    journal = tmp_path / "out/journal.log"
+    journal.write_bytes(journal.read_bytes() + b'{"half')  # as a kill may leave it
     assert main(words) == 0
     assert len(asked) == trials + 1
     space = {"lr": ["0.5", "0.25"], "lr_decay": ["1", "0.5"]}
@@ -85,6 +87,15 @@ def test_what_ends_a_search_is_no_verdict_on_its_choice(
     assert all((one.accuracy is None) == (one.values["lr"] == "0.5") for one in done)
     if trials == 4:
         assert len({tuple(one.values.items()) for one in done}) == 4
+
+
+@pytest.mark.parametrize("file", ["sweep.json", "journal.log"])
+def test_a_damaged_search_is_one_line(
+    file: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / file).write_bytes(b"{ \xff\n")
+    assert main(["sweep", str(config), "--over", "lr=1", "--out", str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
