@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwtrain.cards import card_files
-from hwtrain.config import TrainConfig, to_toml
+from hwtrain.cards import card, card_files
+from hwtrain.config import TrainConfig, device_map, to_toml
 from hwtrain.errors import CardError, ConfigError, IncompatibleRule, ProgramError, RunError, nearest
 from hwtrain.files import make_folder, write_file
 from hwtrain.strict_toml import dump, read_toml, validate
@@ -81,10 +81,12 @@ def sweep(
         raise ConfigError(f"trials = {trials}: at least 1")
     optuna = _optuna()
     make_folder(out)
-    asked = json.dumps({"config": to_toml(config), "space": space}, indent=1) + "\n"
+    devices = [device_map(device).values() for device in space.get("device", [config.device])]
+    cards = {name: card(name).model_dump(mode="json") for name in itertools.chain(*devices)}
+    asked = json.dumps({"config": to_toml(config), "space": space, "cards": cards}, indent=1) + "\n"
     kept = out / "sweep.json"
     if kept.exists() and kept.read_bytes() != asked.encode():
-        raise ConfigError(f"{out}: holds another search: choose another --out DIR")
+        raise ConfigError(f"{out}: holds a search of other settings or cards: choose another --out DIR")
     write_file(kept, asked)
     study = _study(optuna, out / "journal.log")
     choices = {key: optuna.distributions.CategoricalDistribution(values) for key, values in space.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from hwtrain.analysis import sweep as searched
-from hwtrain.cards import read_card
+from hwtrain.cards import card_files, read_card
 from hwtrain.cli import main
 from hwtrain.config import TrainConfig, read_config
 from hwtrain.errors import ConfigError, NativeError
+from hwtrain.strict_toml import dump
 from hwtrain.training.trial import Stopped
 from tests.helpers import write_csv
 
@@ -53,8 +55,23 @@ def test_a_grid_is_tried_whole_and_the_best_is_written(
     assert main(words) == 0  # nothing is left to do
     assert len(seen) == 4
     assert capsys.readouterr().out == first
-    with pytest.raises(ConfigError, match="holds another search"):
+    with pytest.raises(ConfigError, match="holds a search of other settings"):
         searched.sweep(read_config(config), {"lr": ["1"]}, tmp_path / "out")
+
+
+def test_a_search_goes_on_with_the_same_card_alone(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_bytes(card_files()["shift-only"].read_bytes())
+    monkeypatch.setattr(searched, "run", lambda *_, **__: SimpleNamespace(accuracy=0.5))
+    given = read_config(config, device=str(mine))
+    searched.sweep(given, {"lr": ["1"]}, tmp_path / "out")
+    mine.write_text(mine.read_text().replace("[device]\n", "[device]\n\n"))
+    searched.sweep(given, {"lr": ["1"]}, tmp_path / "out")  # the card says the same
+    mine.write_text(dump(tomllib.loads(mine.read_text()) | {"weight": {"bits": 16, "frac": 9}}))
+    with pytest.raises(ConfigError, match="other settings or cards"):
+        searched.sweep(given, {"lr": ["1"]}, tmp_path / "out")
 
 
 @pytest.mark.parametrize("ends", [Stopped("now"), NativeError("no compiler"), KeyboardInterrupt()])
