@@ -165,7 +165,7 @@ class Conductances:
     def elements(self, index: Int[Tensor, "cells"]) -> NDArray[np.uint32]:
         """Where cells of (branches, groups, out, in_) find their scatter.
 
-        The kernel in C has them as (branches, groups, in_, out), each branch from a multiple of ``PORTION`` on.
+        The kernel in C has them as (branches, groups, in_, out), each branch at a multiple of ``PORTION``.
         """
         *_, out, in_ = (1, *self.shape)
         branch = index // self._branch_size
