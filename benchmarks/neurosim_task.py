@@ -37,7 +37,7 @@ from hwtrain.layers.heaviside import Heaviside
 from hwtrain.layers.sigmoid import Sigmoid
 from hwtrain.losses.squared_error import SquaredError
 from hwtrain.net import Net
-from hwtrain.strict_toml import read_toml
+from hwtrain.strict_toml import dump, read_toml
 from hwtrain.training.loop import run
 
 MNIST = HERE.parent.parent / "shared" / "data" / "mnist_10k.npz"
@@ -88,15 +88,9 @@ def mended(name: str) -> str:
     values["response"] = {"law": "linear", **levels}
     values["range"] |= {"g_min_S": values["range"]["g_max_S"] / 50}
     values.pop("expect", None)
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += [f"[{key}]", *(f"{k} = {json.dumps(v)}" for k, v in value.items())]
-        else:
-            lines.insert(0, f"{key} = {json.dumps(value)}")
     file = WORK / "neurosim_task" / f"mended-{name}.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(lines) + "\n")
+    file.write_text(dump(values))
     card(str(file))
     return str(file)
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from hwtrain.errors import ConfigError, RunError
 from hwtrain.registry import names, unknown
-from hwtrain.strict_toml import Strict, read_toml, validate
+from hwtrain.strict_toml import Strict, dump, read_toml, validate
 
 SOFTWARE = "float32"
 """The card of the software baseline."""
@@ -192,19 +192,7 @@ def make_config(**values: Any) -> TrainConfig:
 
 def to_toml(config: TrainConfig) -> str:
     """Every setting, resolved, as TOML; settings that are None are left out."""
-    plain, tables = [], []
-    for name, value in config.model_dump().items():
-        if isinstance(value, dict):
-            tables.append(f"\n[{name}]")
-            tables += [f"{_toml(k)} = {_toml(v)}" for k, v in value.items()]
-        elif value is not None:
-            plain.append(f"{name} = {_toml(value)}")
-    return "\n".join([*plain, *tables]) + "\n"
-
-
-def _toml(value: Any) -> str:
-    """JSON is TOML but for surrogate pairs (as \\uD83D) and a bare delete character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return dump(config.model_dump())
 
 
 def flag_help(name: str) -> str:

@@ -23,7 +23,7 @@ from hwtrain.layers.relu import Relu
 from hwtrain.layers.sigmoid import Sigmoid
 from hwtrain.layers.tanh import Tanh
 from hwtrain.losses.base import Loss
-from hwtrain.net import INPUT, Add, Concat, Graph, Merge, Net
+from hwtrain.net import INPUT, Add, Concat, Merge, Net, wired
 
 _KNOWN = (
     "Linear, Conv2d, BatchNorm2d, ReLU, Tanh, Sigmoid, Flatten, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), "
@@ -60,6 +60,7 @@ def from_torch(module: nn.Module, loss: Loss | None = None) -> Net:
         raise ConfigError(f"net: torch.fx cannot follow {type(module).__name__}.forward: {problem}") from None
     modules = dict(module.named_modules())
     names: dict[fx.Node, str] = {}
+    changed: dict[str, str] = {}  # child, and the node that has written over its output
     children: dict[str, Layer | Net | Merge] = {}
     inputs: dict[str, tuple[str, ...]] = {}
     for node in traced.nodes:
@@ -69,6 +70,14 @@ def from_torch(module: nn.Module, loss: Loss | None = None) -> Net:
             names[node] = INPUT
             continue
         sources = _sources(node)
+        for source in sources:
+            if names[source] in changed:
+                raise ConfigError(
+                    f"net: {node.name} takes {source.name}, which {changed[names[source]]} has changed in "
+                    "place: leave out inplace there"
+                )
+        if sources and _in_place(node, modules):
+            changed[names[sources[0]]] = node.name
         if node.op == "output":
             if len(sources) != 1 or names[sources[0]] != next(reversed(children), INPUT):
                 raise ConfigError("net: forward must return one tensor, that of its last layer")
@@ -86,9 +95,7 @@ def from_torch(module: nn.Module, loss: Loss | None = None) -> Net:
         inputs[name] = tuple(names[source] for source in sources)
     if not children:
         raise ConfigError(f"net: {type(module).__name__} has no layers: give it some")
-    if all(taken == (before,) for before, taken in zip((INPUT, *inputs), inputs.values(), strict=False)):
-        return Net({name: child for name, child in children.items() if not isinstance(child, Merge)}, loss)
-    return Graph(children, inputs, loss)
+    return wired(children, inputs, loss)
 
 
 def _sources(node: fx.Node) -> list[fx.Node]:
@@ -105,6 +112,14 @@ def _sources(node: fx.Node) -> list[fx.Node]:
     gather(node.args)
     gather(list(node.kwargs.values()))
     return found
+
+
+def _in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether it writes over what it takes, which others that take it afterwards would see."""
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    given = (*node.args, *node.kwargs.values())
+    return node.target in (operator.iadd, "add_") or any(one is True for one in given)
 
 
 def _is_size(node: fx.Node) -> bool:
@@ -152,7 +167,7 @@ def _layer_of(name: str, module: nn.Module) -> Layer | None:
         case nn.Linear() | nn.Conv2d():
             return _weights_of(name, module)
         case nn.BatchNorm2d(track_running_stats=True):
-            return _norm_of(module)
+            return _norm_of(name, module)
         case nn.ReLU():
             return Relu()
         case nn.Tanh():
@@ -172,19 +187,23 @@ def _layer_of(name: str, module: nn.Module) -> Layer | None:
     raise ConfigError(f"net: layer {name}: no counterpart of {module}: known are {_KNOWN}")
 
 
-def _norm_of(module: nn.BatchNorm2d) -> BatchNorm2d:
-    def kept(values: torch.Tensor | None) -> torch.Tensor | None:
-        return None if values is None else values.detach().clone()
-
+def _norm_of(name: str, module: nn.BatchNorm2d) -> BatchNorm2d:
+    mean, variance, momentum = module.running_mean, module.running_var, module.momentum
+    if not module.affine:
+        raise ConfigError(f"net: layer {name}: ours has a scale and a bias that learn: give it affine=True")
+    if momentum is None and module.training:
+        raise ConfigError(f"net: layer {name}: no running mean of all batches here: give it a momentum")
+    assert mean is not None, "it tracks its statistics"
+    assert variance is not None, "it tracks its statistics"
     return BatchNorm2d(
         module.num_features,
         eps=module.eps,
-        momentum=0.1 if module.momentum is None else module.momentum,
+        momentum=0.0 if momentum is None else momentum,
         frozen=not module.training,
-        scales=kept(module.weight if module.affine else None),
-        offsets=kept(module.bias if module.affine else None),
-        mean=kept(module.running_mean),
-        variance=kept(module.running_var),
+        scales=module.weight.detach().clone(),
+        offsets=module.bias.detach().clone(),
+        mean=mean.detach().clone(),
+        variance=variance.detach().clone(),
     )
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hwtrain.errors import ConfigError, nearest
+
+TRAINED = (
+    *("data", "net", "epochs", "seeds", "seed", "lr", "lr_decay", "baseline_lr"),
+    *("rule", "update", "cell", "engine"),
+)
+"""Settings of ``train`` that verbs take which train on cards."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,3 +59,32 @@ def flag(parser: Parser, name: str, **options: Any) -> None:
     """A flag, known to the answer to a misspelt one."""
     parser.add_argument(name, **options)
     parser.get_default("flags").append(name)
+
+
+def json_flag(parser: Parser, text: str = "one JSON object") -> None:
+    """``--json``."""
+    flag(parser, "--json", action="store_true", help=text)
+
+
+def workers_flag(parser: Parser) -> None:
+    """``--workers``, the same of every verb that trains."""
+    flag(parser, "--workers", type=int, help="processes (one a core)")
+
+
+def workers(found: argparse.Namespace) -> int:
+    """How many processes; ConfigError for fewer than one."""
+    asked: int | None = found.workers
+    if asked is not None and asked < 1:
+        raise ConfigError(f"workers = {asked}: at least 1")
+    return asked or os.cpu_count() or 1
+
+
+def train_flags(parser: Parser, note: str = "") -> None:
+    """The settings of ``TRAINED``."""
+    for name in TRAINED:
+        flag(parser, f"--{name.replace('_', '-')}", metavar=name.upper(), help=f"as of train{note}: {name}")
+
+
+def trained_with(found: argparse.Namespace) -> dict[str, Any]:
+    """Those of ``TRAINED`` that were given."""
+    return {name: value for name in TRAINED if (value := getattr(found, name)) is not None}

@@ -297,6 +297,8 @@ class Graph(Net):
         loss: Loss | None = None,
     ) -> None:
         super().__init__({}, loss)
+        if INPUT in children:
+            raise ConfigError(f"net: a child of a graph is called {INPUT!r}, as its input is: rename it")
         self.nodes = dict(children)
         self.children = {name: node for name, node in children.items() if not isinstance(node, Merge)}
         before = (INPUT, *self.nodes)
@@ -366,6 +368,15 @@ class Graph(Net):
                 return None, found
             take(self.inputs[name][0], inner)
         return gradients.get(INPUT), found
+
+
+def wired(
+    children: Mapping[str, Layer | Net | Merge], inputs: Mapping[str, tuple[str, ...]], loss: Loss | None
+) -> Net:
+    """A plain net where each child takes the one before it, which more rules can train; else a graph."""
+    if all(taken == (before,) for before, taken in zip((INPUT, *inputs), inputs.values(), strict=False)):
+        return Net({name: child for name, child in children.items() if not isinstance(child, Merge)}, loss)
+    return Graph(children, inputs, loss)
 
 
 class Residual(Graph):

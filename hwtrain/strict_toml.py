@@ -1,9 +1,11 @@
-"""Reads TOML into pydantic models; whatever is wrong becomes one line with file, line, key, repair."""
+"""Reads TOML into pydantic models, what is wrong in one line with file, line, key, repair; and writes it."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +40,29 @@ def read_toml(path: Path, error: type[HwtrainError]) -> tuple[dict[str, Any], st
         raise error(f"{path}: byte {problem.start} is not UTF-8: save the file as UTF-8") from None
     except (ValueError, RecursionError) as problem:  # ValueError: also a number of 5000 digits
         raise error(f"{path}: not TOML: {problem}") from None
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """Keys, and tables of keys, as TOML that reads back as the same; those that are None are left out."""
+    lines = [f"{_key(key)} = {_toml(value)}" for key, value in values.items() if _is_plain(value)]
+    for name, table in values.items():
+        if isinstance(table, Mapping):
+            lines += ["", f"[{_key(name)}]"]
+            lines += [f"{_key(key)} = {_toml(value)}" for key, value in table.items() if _is_plain(value)]
+    return "\n".join(lines) + "\n"
+
+
+def _is_plain(value: Any) -> bool:
+    return value is not None and not isinstance(value, Mapping)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """JSON is TOML but for surrogate pairs (as \\uD83D) and a bare delete character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def validate(

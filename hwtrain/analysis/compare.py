@@ -86,8 +86,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        names = ("data", "net", "epochs", "seeds", "seed", "lr", "rule")
-        settings = None if self.config is None else {name: getattr(self.config, name) for name in names}
+        settings = None if self.config is None else self.config.model_dump(exclude={"device", "update"})
         trained = [
             vars(row)
             | {"accuracy": vars(row.accuracy), "difference": row.difference and vars(row.difference)}

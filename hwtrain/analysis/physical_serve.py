@@ -22,6 +22,8 @@ def serve_card(name: str, in_: int, out: int, log: Path, seed: int) -> None:
     The noise of a pass is a function of its number, so a process that was killed and started again answers as
     the first one would have.
     """
+    if min(in_, out) < 1:
+        raise ConfigError(f"--in {in_} --out {out}: at least one input and one output")
     torch.set_num_threads(1)
     its = card(name)
     if not isinstance(its, PhysicalCard):

@@ -7,7 +7,6 @@ accuracies are means over the same seeds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from hwtrain.analysis.estimate import Estimate, estimate
 from hwtrain.cards import SynapseCard
 from hwtrain.errors import ConfigError
+from hwtrain.strict_toml import dump
 
 Score = Callable[[str, SynapseCard], list[float]]
 """(what is tried, card) to accuracies by seed, fractions."""
@@ -93,12 +93,7 @@ def sensitivity(found: SynapseCard, target: float, score: Score) -> Sensitivity:
 
 def to_toml(found: SynapseCard) -> str:
     """A card as a file that reads back as the same card."""
-    plain = found.model_dump(by_alias=True, exclude_none=True)
-    tables = {name: part for name, part in plain.items() if isinstance(part, dict) and part}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in plain.items() if not isinstance(value, dict)]
-    for name, part in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in part.items())]
-    return "\n".join(lines) + "\n"
+    return dump(found.model_dump(by_alias=True, exclude_none=True))
 
 
 def _moved(

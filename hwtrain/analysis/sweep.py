@@ -1,28 +1,33 @@
 """Searches settings and card values by their accuracy on the validation split; the test split is never seen.
 
-A *space* is setting to values. ``card.SECTION.KEY`` is a value of the device's card. The search is optuna's:
-a grid while there are trials enough for all of it, else its tree-structured Parzen estimator; its journal
-lies in the folder, so a search that was stopped goes on.
+A *space* is setting to values. ``card.SECTION.KEY`` is a value of the device's card. While there are trials
+enough for the whole grid, that is tried, else what optuna's tree-structured Parzen estimator proposes. Its
+journal lies in the folder, so a search that was stopped goes on; only finished trials count.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwtrain.cards import card_files
-from hwtrain.config import TrainConfig, to_toml
-from hwtrain.errors import CardError, ConfigError, HwtrainError, nearest
+from hwtrain.cards import card, card_files
+from hwtrain.config import TrainConfig, device_map, to_toml
+from hwtrain.errors import CardError, ConfigError, IncompatibleRule, ProgramError, RunError, nearest
 from hwtrain.files import make_folder, write_file
-from hwtrain.strict_toml import read_toml, validate
+from hwtrain.strict_toml import dump, read_toml, validate
 from hwtrain.training.loop import run
 
 Space = dict[str, list[str]]
+
+_REFUSALS = (ConfigError, CardError, IncompatibleRule, ProgramError)
+"""What values that exclude each other end in. All else ends the search: a stop, missing data, no compiler."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def parse(over: list[str]) -> Space:
     space: Space = {}
     for text in over:
         key, _, values = text.partition("=")
-        found = [value for value in values.split(",") if value]
+        found = [value for value in dict.fromkeys(values.split(",")) if value]
         if not found:
             raise ConfigError(f"--over {text}: write KEY=VALUE,VALUE")
         if key in space:
@@ -68,6 +73,7 @@ def sweep(
 
     Raises:
         ConfigError: no space, optuna is missing, or another search lies in ``out``.
+        RunError: its journal is damaged.
     """
     if not space:
         raise ConfigError("nothing to search: add --over KEY=VALUE,VALUE")
@@ -75,49 +81,65 @@ def sweep(
         raise ConfigError(f"trials = {trials}: at least 1")
     optuna = _optuna()
     make_folder(out)
-    asked = {"config": to_toml(config), "space": space}
+    devices = [device_map(device).values() for device in space.get("device", [config.device])]
+    cards = {name: card(name).model_dump(mode="json") for name in itertools.chain(*devices)}
+    asked = json.dumps({"config": to_toml(config), "space": space, "cards": cards}, indent=1) + "\n"
     kept = out / "sweep.json"
-    if kept.exists() and json.loads(kept.read_text()) != asked:
-        raise ConfigError(f"{out}: holds another search: choose another --out DIR")
-    write_file(kept, json.dumps(asked, indent=1) + "\n")
-    grid = math.prod(map(len, space.values())) <= trials
-    sampler = optuna.samplers.GridSampler(space, seed=0) if grid else optuna.samplers.TPESampler(seed=0)
-    backend = optuna.storages.journal.JournalFileBackend(str(out / "journal.log"))
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=optuna.storages.JournalStorage(backend),
-        sampler=sampler,
-        direction="maximize",
-        load_if_exists=True,
-    )
+    if kept.exists() and kept.read_bytes() != asked.encode():
+        raise ConfigError(f"{out}: holds a search of other settings or cards: choose another --out DIR")
+    write_file(kept, asked)
+    study = _study(optuna, out / "journal.log")
+    choices = {key: optuna.distributions.CategoricalDistribution(values) for key, values in space.items()}
 
-    def objective(trial: Any) -> float:
-        values = {key: trial.suggest_categorical(key, choices) for key, choices in space.items()}
-        trial.set_user_attr("values", values)
+    def finished() -> list[Any]:
+        states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        return study.get_trials(deepcopy=False, states=states)  # type: ignore[no-any-return]
+
+    tried = [trial.params for trial in finished()]
+    tpe = optuna.samplers.TPESampler(seed=len(tried))  # a search that goes on does not begin its draws anew
+    todo: list[dict[str, str]] = [{}] * (trials - len(tried))  # the estimator fixes nothing beforehand
+    if math.prod(map(len, space.values())) <= trials:
+        whole = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
+        todo = [values for values in whole if values not in tried]
+    for number, fixed in enumerate(todo, start=1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.sampler = optuna.samplers.PartialFixedSampler(fixed, tpe)
+        trial = study.ask(choices)
+        accuracy = None
         try:
-            found = run(configured(config, values, out / "cards"), workers=workers, controls=False).accuracy
-        except HwtrainError as problem:  # values that exclude each other: worse than any accuracy
+            chosen = configured(config, trial.params, out / "cards")
+            accuracy = run(chosen, workers=workers, controls=False).accuracy
+            study.tell(trial, accuracy)
+        except _REFUSALS as problem:  # worse than any accuracy
             trial.set_user_attr("refused", str(problem))
-            raise optuna.TrialPruned(str(problem)) from None
-        return found
-
-    def told(study: Any, trial: Any) -> None:
-        progress(len(study.trials), trials, Tried(trial.user_attrs["values"], trial.value))
-
-    todo = (math.prod(map(len, space.values())) if grid else trials) - len(study.trials)
-    if todo > 0:
-        study.optimize(objective, n_trials=todo, callbacks=[told])
-    refusals = [trial.user_attrs["refused"] for trial in study.trials if "refused" in trial.user_attrs]
-    done = [
-        Tried(trial.user_attrs["values"], trial.value)
-        for trial in study.trials
-        if "values" in trial.user_attrs
-    ]
-    if len(refusals) == len(done):
-        raise ConfigError(f"every choice was refused; the last one: {refusals[-1]}")
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        progress(len(tried) + number, len(tried) + len(todo), Tried(trial.params, accuracy))
+    done = [Tried(trial.params, trial.value) for trial in finished()]
+    if all(one.accuracy is None for one in done):
+        last = finished()[-1].user_attrs["refused"]
+        raise ConfigError(f"every choice was refused; the last one: {last}")
     done.sort(key=lambda one: -1.0 if one.accuracy is None else one.accuracy, reverse=True)
-    write_file(out / "best.toml", to_toml(configured(config, done[0].values, out / "cards")))
+    best = configured(config, done[0].values, out / "cards").model_copy(update={"evaluate": config.evaluate})
+    write_file(out / "best.toml", to_toml(best))
     return done
+
+
+def _study(optuna: Any, journal: Path) -> Any:
+    """The search of this journal, without what a kill left of its last line: the next would follow on it."""
+    if journal.exists():
+        whole, end, _ = journal.read_bytes().rpartition(b"\n")
+        write_file(journal, whole + end)
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    try:
+        return optuna.create_study(
+            study_name="sweep",
+            storage=optuna.storages.JournalStorage(backend),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (ValueError, KeyError, TypeError) as problem:
+        raise RunError(f"{journal}: damaged ({problem}): remove it to begin anew") from None
 
 
 def configured(config: TrainConfig, values: dict[str, str], cards: Path) -> TrainConfig:
@@ -143,13 +165,9 @@ def _card(device: Any, changes: dict[str, str], folder: Path) -> Path:
             raise ConfigError(f"--over {key}: write card.SECTION.KEY; SECTION: {nearest(section, content)}")
         content[section][last] = json.loads(value) if _is_json(value) else value
         name += f"-{section}.{last}={value}"
-    lines = [f"{key} = {json.dumps(value)}" for key, value in content.items() if not isinstance(value, dict)]
-    for section, table in content.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     make_folder(folder)
     path = folder / f"{name.replace('=', '_')}.toml"
-    write_file(path, "\n".join(lines) + "\n")
+    write_file(path, dump(content))
     return path
 
 

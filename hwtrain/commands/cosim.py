@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwtrain.flags import flag, verb
+from hwtrain.flags import flag, json_flag, verb
 
 
 def add(verbs: Any) -> None:
@@ -14,7 +14,7 @@ def add(verbs: Any) -> None:
     one = verb(verbs, "cosim", _cosim, "exported RTL beside the interpreter, under Verilator")
     one.add_argument("folder", type=Path, metavar="DIR", help="folder of hwtrain export --to rtl")
     flag(one, "--steps", type=int, default=1000, help="consecutive training steps (1000)")
-    flag(one, "--json", action="store_true", help="one JSON object")
+    json_flag(one)
 
 
 def _cosim(found: argparse.Namespace) -> int:

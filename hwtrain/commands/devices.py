@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from hwtrain.errors import ConfigError
-from hwtrain.flags import flag, verb
-
-_TRAINED = ("data", "net", "epochs", "seeds", "seed", "lr", "update", "cell", "rule", "engine")
-"""Settings of ``train`` that ``sensitivity`` takes; it looks at the validation split."""
+from hwtrain.flags import flag, json_flag, train_flags, trained_with, verb, workers, workers_flag
 
 
 def add(verbs: Any) -> None:
     """The verb and its flags."""
     devices = verb(verbs, "devices", None, "the device cards").add_subparsers(required=True, metavar="VERB")
     one = verb(devices, "list", _devices_list, "every card in a line")
-    flag(one, "--json", action="store_true", help="one JSON object a card")
+    json_flag(one, "one JSON object a card")
     one = verb(devices, "show", _devices_show, "every key of a card, its unit and how to measure it")
     one.add_argument("card", help="card id or file")
+    json_flag(one)
     one = verb(devices, "check", _devices_check, "validate cards and hold them to what was published")
     one.add_argument("card", nargs="+", help="card ids or files")
+    json_flag(one, "one JSON object a card")
     one = verb(devices, "trace", _devices_trace, "the response to a train of pulses, as CSV")
     one.add_argument("card", help="card id or file")
     flag(one, "--up", type=int, default=300, help="LTP pulses (300)")
@@ -42,21 +41,23 @@ def add(verbs: Any) -> None:
         one, "--g-max", type=float, metavar="S", help="of arbitrary units: what the highest value stands for"
     )
     flag(one, "--title", help="name of the device (the file's name)")
+    json_flag(one)
 
     one = verb(
         devices, "export", _devices_export, "a card as what a peer reads, and what the peer cannot say"
     )
     one.add_argument("card", help="card id or file")
     flag(one, "--to", required=True, metavar="PEER", help="aihwkit, neurosim or crosssim")
-    flag(one, "--out", type=Path, default=Path(), metavar="DIR", help="folder for the files (here)")
+    flag(one, "--out", type=Path, metavar="DIR", help="folder for the files (here, over none that is there)")
+    json_flag(one)
 
     one = verb(devices, "sensitivity", _devices_sensitivity, "which property limits a device, by training")
     one.add_argument("card", help="card id or file")
     flag(one, "--target", type=float, default=90.0, help="accuracy that is wanted, in percent (90)")
     flag(one, "--out", type=Path, metavar="DIR", help="folder for the tornado plot, its table and JSON")
-    flag(one, "--json", action="store_true", help="one JSON object")
-    for name in _TRAINED:
-        flag(one, f"--{name.replace('_', '-')}", metavar=name.upper(), help=f"as of train: {name}")
+    json_flag(one)
+    train_flags(one)
+    workers_flag(one)
 
 
 def _devices_list(found: argparse.Namespace) -> int:
@@ -76,7 +77,10 @@ def _devices_show(found: argparse.Namespace) -> int:
     from hwtrain.cards import card
     from hwtrain.console.devices import print_card
 
-    print_card(found.card, card(found.card))
+    if found.json:
+        print(card(found.card).model_dump_json(by_alias=True))
+    else:
+        print_card(found.card, card(found.card))
     return 0
 
 
@@ -86,7 +90,7 @@ def _devices_check(found: argparse.Namespace) -> int:
 
     for name in found.card:
         check_card(name, card(name))
-        print(f"{name}: ok")
+        print(json.dumps({"card": name, "ok": True}) if found.json else f"{name}: ok")
     return 0
 
 
@@ -117,10 +121,14 @@ def _devices_trace(found: argparse.Namespace) -> int:
 def _devices_fit(found: argparse.Namespace) -> int:
     from hwtrain.console.fit import fit_card
 
-    if found.unit != "1" and (found.g_min, found.g_max) != (None, None):
+    ends = (found.g_min, found.g_max) if (found.g_min, found.g_max) != (None, None) else None
+    if ends is not None and found.unit != "1":
         raise ConfigError("--g-min and --g-max are for arbitrary units: add --unit 1, or leave them out")
-    ends = None if found.g_min is None or found.g_max is None else (found.g_min, found.g_max)
-    return fit_card(found.data, found.down, found.out, found.unit, found.v_read, ends, found.title)
+    if ends is not None and None in ends:
+        raise ConfigError(f"--g-{'min' if found.g_min is None else 'max'} is missing: give both ends")
+    return fit_card(
+        found.data, found.down, found.out, found.unit, found.v_read, ends, found.title, as_json=found.json
+    )
 
 
 def _devices_export(found: argparse.Namespace) -> int:
@@ -128,10 +136,18 @@ def _devices_export(found: argparse.Namespace) -> int:
     from hwtrain.files import make_folder, write_file
 
     made = export_card(found.card, found.to)
-    make_folder(found.out)
+    out = found.out or Path()
+    there = [name for name in made.files if (out / name).exists()]
+    if found.out is None and there:
+        raise ConfigError(f"{there[0]}: is there already: name a folder with --out")
+    make_folder(out)
     for name, text in made.files.items():
-        write_file(found.out / name, text)
-        print(found.out / name)
+        write_file(out / name, text)
+    if found.json:
+        print(json.dumps({"files": [str(out / name) for name in made.files], "missing": made.missing}))
+        return 0
+    for name in made.files:
+        print(out / name)
     print(f"{found.to} does not do as the card says:")
     for line in made.missing:
         print(f"- {line}")
@@ -141,5 +157,5 @@ def _devices_export(found: argparse.Namespace) -> int:
 def _devices_sensitivity(found: argparse.Namespace) -> int:
     from hwtrain.console.sensitivity import show_sensitivity
 
-    settings = {name: value for name in _TRAINED if (value := getattr(found, name)) is not None}
-    return show_sensitivity(found.card, found.target, found.out, settings, as_json=found.json)
+    settings = trained_with(found)
+    return show_sensitivity(found.card, found.target, found.out, settings, workers(found), as_json=found.json)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hwtrain.flags import verb
+from hwtrain.flags import json_flag, verb
 
 
 def add(verbs: Any) -> None:
     """The verb and its flags."""
-    verb(verbs, "doctor", _doctor, "what this machine offers")
+    json_flag(verb(verbs, "doctor", _doctor, "what this machine offers"))
 
 
 def _doctor(found: argparse.Namespace) -> int:
     from hwtrain.console.doctor import print_doctor
 
-    print_doctor()
+    print_doctor(as_json=found.json)
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwtrain.flags import flag, verb
+from hwtrain.flags import flag, json_flag, verb
 
 
 def add(verbs: Any) -> None:
@@ -15,7 +15,7 @@ def add(verbs: Any) -> None:
     one = verb(mcu.add_subparsers(required=True, metavar="VERB"), "run", _run, "train on a core, bit for bit")
     one.add_argument("folder", type=Path, metavar="DIR", help="what hwtrain export --to mcu wrote")
     flag(one, "--sim", default="m55", help="m55, rvv or v2f16 (m55)")
-    flag(one, "--json", action="store_true", help="one JSON object")
+    json_flag(one)
 
 
 def _run(found: argparse.Namespace) -> int:

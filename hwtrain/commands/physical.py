@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwtrain.errors import ConfigError
-from hwtrain.flags import flag, verb
+from hwtrain.flags import flag, json_flag, verb, workers, workers_flag
 
 
 def add(verbs: Any) -> None:
@@ -22,12 +22,12 @@ def add(verbs: Any) -> None:
     flag(one, "--epochs", type=int, default=6, help="passes over the training set (6)")
     flag(one, "--samples", type=int, help="training samples (all)")
     flag(one, "--no-controls", action="store_true", help="no tuning, and no control but that without physics")
-    flag(one, "--workers", type=int, default=1, help="processes (1)")
-    flag(one, "--json", action="store_true", help="one JSON object a row")
+    workers_flag(one)
+    json_flag(one, "one JSON object a row")
     one = verb(physical, "twin", _twin, "fit twins to measured pairs, and say how linear the layer is")
     one.add_argument("inputs", type=Path, help="CSV of inputs, a row a pair")
     one.add_argument("outputs", type=Path, help="CSV of outputs, a row a pair")
-    flag(one, "--json", action="store_true", help="one JSON object")
+    json_flag(one)
     one = verb(physical, "serve", _serve, "an instrument: requests as lines on standard input")
     one.add_argument("card", help="card of physics, id or file")
     flag(one, "--in", dest="in_", type=int, required=True, help="inputs")
@@ -37,7 +37,8 @@ def add(verbs: Any) -> None:
 
 
 def _study(found: argparse.Namespace) -> int:
-    for name in ("seeds", "epochs", "workers"):
+    found.workers = workers(found)
+    for name in ("seeds", "epochs"):
         if getattr(found, name) < 1:
             raise ConfigError(f"{name} = {getattr(found, name)}: at least 1")
     if found.samples is not None and found.samples < 20:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hwtrain.flags import flag, run_verb, verb
+from hwtrain.flags import flag, json_flag, run_verb, verb
 
 
 def add(verbs: Any) -> None:
@@ -13,14 +13,15 @@ def add(verbs: Any) -> None:
     program = verb(verbs, "program", None, "the program of a trial: its step as kernels, and in C")
     programs = program.add_subparsers(required=True, metavar="VERB")
     one = run_verb(programs, "show", _program_show, "buffers, kernels and what they cost")
-    flag(one, "--json", action="store_true", help="the listing as JSON")
+    json_flag(one, "the listing as JSON")
     one = run_verb(programs, "run", _program_run, "predict what the run was evaluated on, in C")
     flag(
         one, "--engine", default="native", help="native, integer, or reference: the slow interpreter (native)"
     )
+    json_flag(one)
     one = run_verb(programs, "check", _program_check, "train in C and in the interpreter, bit for bit")
     flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
-    flag(one, "--json", action="store_true", help="one JSON object")
+    json_flag(one)
 
 
 def _program_show(found: argparse.Namespace) -> int:
@@ -33,7 +34,7 @@ def _program_show(found: argparse.Namespace) -> int:
 def _program_run(found: argparse.Namespace) -> int:
     from hwtrain.console.program import print_prediction
 
-    print_prediction(found.run, found.engine)
+    print_prediction(found.run, found.engine, as_json=found.json)
     return 0
 
 

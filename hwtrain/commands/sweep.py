@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from hwtrain.flags import flag, verb
+from hwtrain.flags import flag, json_flag, verb, workers, workers_flag
 
 
 def add(verbs: Any) -> None:
@@ -23,12 +24,15 @@ def add(verbs: Any) -> None:
     )
     flag(one, "--trials", type=int, default=20, help="choices to try; a grid of no more is tried whole (20)")
     flag(one, "--out", type=Path, required=True, help="folder of the search; the same again goes on with it")
-    flag(one, "--workers", type=int, default=1, help="processes (1)")
+    workers_flag(one)
+    json_flag(one, "one JSON object a choice on stdout, the best one first")
 
 
 def _sweep(found: argparse.Namespace) -> int:
     from hwtrain.analysis.sweep import Tried, parse, sweep
     from hwtrain.config import read_config
+    from hwtrain.console.base import STOPPED
+    from hwtrain.training.trial import Stopped
 
     def told(number: int, of: int, tried: Tried) -> None:
         print(f"{number}/{of}: {_line(tried)}", file=sys.stderr, flush=True)
@@ -37,14 +41,23 @@ def _sweep(found: argparse.Namespace) -> int:
         accuracy = "refused" if tried.accuracy is None else f"{tried.accuracy:.2%}"
         return f"{accuracy:>8}  " + "  ".join(f"{key}={value}" for key, value in tried.values.items())
 
-    done = sweep(
-        read_config(found.config),
-        parse(found.over),
-        found.out,
-        trials=found.trials,
-        workers=found.workers,
-        progress=told,
-    )
+    processes = workers(found)
+    try:
+        done = sweep(
+            read_config(found.config),
+            parse(found.over),
+            found.out,
+            trials=found.trials,
+            workers=processes,
+            progress=told,
+        )
+    except Stopped:
+        print("stopped: the same command goes on with it", file=sys.stderr)
+        return STOPPED
+    if found.json:
+        for tried in done:
+            print(json.dumps(vars(tried)))
+        return 0
     for tried in done[:10]:
         print(_line(tried))
     print(f"{found.out / 'best.toml'}: the settings of the first line; on validation, of {len(done)} choices")

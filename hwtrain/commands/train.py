@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hwtrain.errors import ConfigError
-from hwtrain.flags import flag, verb
+from hwtrain.flags import flag, json_flag, verb, workers, workers_flag
 
 
 def add(verbs: Any) -> None:
@@ -28,16 +28,15 @@ def add(verbs: Any) -> None:
             flag(parser, long, dest=name, metavar=text.split(" ", 1)[0], help=text.split(" ", 1)[1])
     flag(parser, "--out", type=Path, help="folder of the run (runs/<time>-<rule>-<device>)")
     flag(parser, "--resume", type=Path, metavar="RUN", help="go on with a run that was stopped")
-    flag(parser, "--workers", type=int, help="processes (one a core)")
-    flag(parser, "--json", action="store_true", help="JSON lines on stdout; the last is the result")
+    workers_flag(parser)
+    json_flag(parser, "JSON lines on stdout; the last is the result")
 
 
 def _train(found: argparse.Namespace) -> int:
     from hwtrain.config import TrainConfig, make_config, read_config, with_run_cards
 
     given = {name: value for name in TrainConfig.model_fields if (value := getattr(found, name)) is not None}
-    if found.workers is not None and found.workers < 1:
-        raise ConfigError(f"workers = {found.workers}: at least 1")
+    processes = workers(found)
     if found.resume is not None:
         if given or found.config or found.out:
             raise ConfigError("--resume takes its settings from the run: leave the others out")
@@ -47,4 +46,4 @@ def _train(found: argparse.Namespace) -> int:
 
     from hwtrain.console.train import train
 
-    return train(config, found.out, found.resume, found.workers, as_json=found.json)
+    return train(config, found.out, found.resume, processes, as_json=found.json)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 def print_cosim(folder: Path, steps: int, *, as_json: bool) -> bool:
     """Whether RTL and interpreter agree, on how much, and what a step takes."""
+    from hwtrain.console.base import busy
     from hwtrain.export.cosim import cosim
 
-    found = cosim(folder, steps)
+    with busy(f"building and running {steps:,} steps, twice"):
+        found = cosim(folder, steps)
     if as_json:
         print(json.dumps(vars(found)))
         return found.mismatches == 0

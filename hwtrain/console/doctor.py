@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib.metadata import version
@@ -12,26 +13,32 @@ from rich.table import Table
 from hwtrain.errors import DataError, NativeError
 
 
-def print_doctor() -> None:
+def print_doctor(*, as_json: bool) -> None:
     """Versions, processors, compilers and data sets that hwtrain would use here."""
     import torch
 
     from hwtrain.data import load
     from hwtrain.native import cache_folder, compiler
 
-    table = Table(show_header=False)
-    for name in ("hwtrain", "torch", "numpy", "pydantic", "safetensors", "matplotlib"):
-        table.add_row(name, version(name))
-    table.add_row("python", sys.version.split()[0])
-    table.add_row("processors", str(os.cpu_count()))
-    table.add_row("torch computes with", torch.backends.cpu.get_cpu_capability())
+    libraries = ("hwtrain", "torch", "numpy", "pydantic", "safetensors", "matplotlib")
+    rows = {name: version(name) for name in libraries} | {
+        "python": sys.version.split()[0],
+        "processors": str(os.cpu_count()),
+        "torch computes with": torch.backends.cpu.get_cpu_capability(),
+    }
     try:
-        table.add_row("C compiler", f"{compiler()}, keeps what it builds in {cache_folder()}")
+        rows["C compiler"] = f"{compiler()}, keeps what it builds in {cache_folder()}"
     except NativeError as problem:
-        table.add_row("C compiler", str(problem))
+        rows["C compiler"] = str(problem)
     for data in ("digits", "fashion-mnist"):
         try:
-            table.add_row(f"data {data}", f"{len(load(data).train_y)} training samples")
+            rows[f"data {data}"] = f"{len(load(data).train_y)} training samples"
         except DataError as problem:
-            table.add_row(f"data {data}", str(problem))
+            rows[f"data {data}"] = str(problem)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(show_header=False)
+    for row in rows.items():
+        table.add_row(*row)
     Console().print(table)

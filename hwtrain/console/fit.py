@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,8 @@ def fit_card(
     v_read: float | None,
     ends: tuple[float, float] | None,
     title: str | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Fit a card to a measurement; write it with a plot (PNG and SVG) beside it, and print the figures."""
     from hwtrain.analysis.fit import fit, fit_tables
@@ -45,6 +48,10 @@ def fit_card(
     write_file(card, text)
     write_file(card.with_suffix(".png"), plot.png())
     write_file(card.with_suffix(".svg"), plot.svg)
+    if as_json:
+        figures = {name: vars(value) for name, value in found.figures.items()}
+        print(json.dumps({"card": str(card), "plot": str(card.with_suffix(".png")), "figures": figures}))
+        return 0
     table = Table(show_header=False, title=f"{card_id(str(card))}, 95 % intervals", title_justify="left")
     for row in summary(found):
         table.add_row(*row)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 def print_proof(folder: Path, sim: str, *, as_json: bool) -> bool:
     """Whether the core has learned the same bits, and what a step cost there."""
+    from hwtrain.console.base import busy
     from hwtrain.export.mcu import run_mcu
     from hwtrain.sim.cores import core
 
     on = core(sim)
-    found = run_mcu(folder, sim, on)
+    with busy(f"training on {on.title}"):
+        found = run_mcu(folder, sim, on)
     if as_json:
         print(json.dumps(asdict(found) | {"ok": found.ok}))
         return found.ok

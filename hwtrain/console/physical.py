@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,9 @@ def twin(inputs: Path, outputs: Path, *, as_json: bool) -> int:
 
 def _table_of(path: Path) -> torch.Tensor:
     try:
-        values = np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+        with path.open(encoding="utf-8") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is empty is said by those who count the rows
+            values = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
     except OSError as problem:
         raise DataError(f"{path}: {problem.strerror or problem}: check the path") from None
     except ValueError as problem:

@@ -24,11 +24,14 @@ def print_program(run: Path, *, as_json: bool) -> None:
     print(program.text(), end="")
 
 
-def print_prediction(run: Path, engine: str) -> None:
+def print_prediction(run: Path, engine: str, *, as_json: bool) -> None:
     """Accuracy and speed of the program, beside what the run recorded."""
     from hwtrain.analysis.programs import predict
 
     found = predict(run, engine)
+    if as_json:
+        print(json.dumps(vars(found)))
+        return
     first = f"the first {found.samples} of " if found.samples < found.of else ""
     print(f"{found.trial}, {found.engine}, {first}{found.of} {found.eval_name} samples:")
     print(f"  accuracy {found.accuracy:.2%}, {found.samples_per_s:,.0f} samples/s")
@@ -42,8 +45,10 @@ def print_prediction(run: Path, engine: str) -> None:
 def print_check(run: Path, steps: int, *, as_json: bool) -> bool:
     """Whether C and the interpreter agree, and on how much."""
     from hwtrain.analysis.programs import check
+    from hwtrain.console.base import busy
 
-    found = check(run, steps)
+    with busy(f"{steps:,} steps in C and in the interpreter"):
+        found = check(run, steps)
     if as_json:
         print(json.dumps(vars(found)))
     else:

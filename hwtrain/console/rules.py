@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
@@ -11,21 +12,29 @@ from rich.table import Table
 from hwtrain.registry import lookup, names
 
 
-def print_rules() -> None:
+def print_rules(*, as_json: bool) -> None:
     """Every rule with the first line of its module."""
     table = Table()
     table.add_column("rule")
     table.add_column("what it does")
     for name in names("rules"):
-        text = sys.modules[lookup("rules", name).__module__].__doc__ or ""
-        table.add_row(name, text.strip().splitlines()[0])
+        text = (sys.modules[lookup("rules", name).__module__].__doc__ or "").strip().partition("\n")[0]
+        if as_json:
+            print(json.dumps({"rule": name, "what": text}))
+        table.add_row(name, text)
+    if as_json:
+        return
     Console().print(table)
 
 
-def print_matrix() -> None:
+def print_matrix(*, as_json: bool) -> None:
     """Devices that take the same rules in a row, the rules that run, the others with the port they miss."""
     from hwtrain.analysis.matrix import matrix
 
+    if as_json:
+        for device, row in matrix().items():
+            print(json.dumps({"device": device, "rules": row}))
+        return
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for device, row in matrix().items():
         alike.setdefault(tuple((rule, _short(said)) for rule, said in row.items()), []).append(device)

@@ -24,7 +24,7 @@ from hwtrain.training.trial import Stopped
 
 
 def show_sensitivity(
-    card: str, target: float, out: Path | None, settings: dict[str, Any], *, as_json: bool
+    card: str, target: float, out: Path | None, settings: dict[str, Any], workers: int, *, as_json: bool
 ) -> int:
     """Train with every property moved by itself; figures and JSON in ``out``."""
     found = synapse(card)
@@ -33,11 +33,16 @@ def show_sensitivity(
         make_folder(out)
     with tempfile.TemporaryDirectory() as folder, progress_bar(None) as progress:
 
-        def score(_: str, moved: SynapseCard) -> list[float]:
+        def score(what: str, moved: SynapseCard) -> list[float]:
             file = Path(folder) / f"{card_id(card)}.toml"
             write_file(file, to_toml(moved))
             config = make_config(**{"evaluate": "validation", **settings, "device": str(file)})
-            result = run(config, controls=False, progress=progress)
+            result = run(
+                config,
+                workers=workers,
+                controls=False,
+                progress=lambda _, done, total: progress(what, done, total),
+            )
             return [float(row["accuracy"]) for row in result.trials if row["role"] == "device"]
 
         try:

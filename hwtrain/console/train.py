@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ def train(
     config: TrainConfig,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
+    workers: int,
     *,
     as_json: bool,
 ) -> int:
@@ -40,7 +39,7 @@ def train(
                 config,
                 out=folder,
                 resume=resume is not None,
-                workers=workers or min(os.cpu_count() or 1, planned),
+                workers=workers,
                 progress=progress,
             )
         except Stopped:

@@ -47,7 +47,7 @@ def traffic(program: Program, entry: Entry) -> int:
                 case Repeat():
                     add(node.body, times * node.times)
                 case When():
-                    raise _open()
+                    raise _depends_on_data()
                 case Sections():
                     for body in (*node.bodies, node.join):
                         add(body, times)
@@ -67,7 +67,7 @@ def _add(
                 _add(node.body, times * node.times, found, memory)
             case When():
                 if memory is None:
-                    raise _open()
+                    raise _depends_on_data()
                 for body, taken in zip((node.then, node.otherwise), memory[node.taken], strict=True):
                     _add(body, int(taken), found, memory)
             case Sections():
@@ -89,5 +89,5 @@ def _count(call: Call, times: int, found: Counts) -> None:
     counts["macs"] += times * sizes["batch"] * sizes["groups"] * sizes["out"] * sizes["in_"]
 
 
-def _open() -> ProgramError:
+def _depends_on_data() -> ProgramError:
     return ProgramError("the cost depends on the data: the program has a 'when'")

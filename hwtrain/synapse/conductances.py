@@ -163,9 +163,9 @@ class Conductances:
         return torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
 
     def elements(self, index: Int[Tensor, "cells"]) -> NDArray[np.uint32]:
-        """Where cells of (branches, groups, out, in_) find their scatter: in the kernel's order in C,
+        """Where cells of (branches, groups, out, in_) find their scatter.
 
-        (branches, groups, in_, out), every branch from a multiple of ``PORTION`` on.
+        The kernel in C has them as (branches, groups, in_, out), each branch at a multiple of ``PORTION``.
         """
         *_, out, in_ = (1, *self.shape)
         branch = index // self._branch_size

@@ -282,7 +282,7 @@ def _described(net: Net) -> list[Any]:
 def _trials(
     job: Job, planned: list[Spec], workers: int, progress: Progress, stop: Event
 ) -> Iterator[Outcome]:
-    total = job.config.epochs * len(job.data.train_y)
+    total, workers = job.config.epochs * len(job.data.train_y), min(workers, len(planned))
     train = partial(_train, job)
 
     def hear(name: str, done: int) -> None:

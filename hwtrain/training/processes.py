@@ -43,11 +43,11 @@ def in_processes(
                     hear(*heard.get())
                 for future in done:
                     if future.cancelled():
-                        raise Stopped("before it began")
+                        raise Stopped("stopped before all had begun: go on with resume, if it has a folder")
                     yield future.result()
         except BrokenProcessPool:
             if stop.is_set():
-                raise Stopped("with its workers") from None
+                raise Stopped("stopped with its workers: go on with resume, if it has a folder") from None
             raise RunError(
                 "a worker process ended before its trial, as when memory runs out: go on with --resume "
                 "and fewer --workers; a script that trains needs `if __name__ == '__main__':`"

@@ -218,6 +218,8 @@ class Odd(nn.Module):
         self.kind = kind
         self.fc = nn.Linear(4, 4)
         self.norm = nn.BatchNorm2d(2, track_running_stats=False)
+        self.fixed, self.all = nn.BatchNorm2d(2, affine=False), nn.BatchNorm2d(2, momentum=None)
+        self.bend, self.idle = nn.ReLU(inplace=True), nn.Identity()
 
     def forward(self, x: Tensor) -> Any:
         match self.kind:
@@ -231,6 +233,16 @@ class Odd(nn.Module):
                 return self.fc(x), x
             case "layer":
                 return self.norm(x)
+            case "fixed":
+                return self.fixed(x)
+            case "all":
+                return self.all(x)
+            case "inplace":
+                y = self.fc(x)
+                return self.bend(y) + y
+            case "sum":
+                y = before = self.idle(x)
+                return y.add_(self.fc(x)) + before
         return x * 2
 
 
@@ -243,6 +255,10 @@ class Odd(nn.Module):
         ("two", "must return one tensor"),
         ("layer", "layer norm: no counterpart of BatchNorm2d"),
         ("product", "no counterpart of .*mul"),
+        ("fixed", "layer fixed: .* affine=True"),
+        ("all", "layer all: .* momentum"),
+        ("inplace", "takes fc, which bend has changed in place"),
+        ("sum", "takes idle, which add_ has changed in place"),
     ],
 )
 def test_a_module_without_a_counterpart_is_refused_by_name(kind: str, said: str) -> None:
@@ -309,11 +325,33 @@ def test_an_onnx_file_of_another_exporter_has_its_bias_in_a_sum_of_its_own(tmp_p
     assert [path for path, _ in net.layers()] == ["mul"]
 
 
+def test_an_onnx_file_of_a_chain_is_a_net_and_keeps_layers_of_the_same_name(tmp_path: Path) -> None:
+    w, b = np.arange(9, dtype=np.float32).reshape(3, 3), np.array([1, -1, 0], np.float32)
+    nodes = [
+        helper.make_node("Identity", ["w"], ["v"]),
+        helper.make_node("Constant", [], ["c"], value_floats=[0.5, 2.0, 0.0]),
+        helper.make_node("Gemm", ["x", "v", "b"], ["h"], "input"),
+        helper.make_node("Identity", ["h"], ["i"]),
+        helper.make_node("Relu", ["i"], ["r"], "same"),
+        helper.make_node("MatMul", ["r", "w"], ["m"], "/same"),
+        helper.make_node("Add", ["c", "m"], ["y"]),
+    ]
+    file = onnx_file(tmp_path, nodes, w=w, b=b)
+    net = build(str(file), (3,), 3, "relu")
+    assert type(net) is Net  # no graph: every rule trains it
+    assert len(list(net.layers())) == 3
+    net.place(Trial(Streams(0)), lambda _: SOFTWARE, SOFTWARE)
+    x = np.array([[1, -2, 3]], np.float32)
+    expected = InferenceSession(file).run(None, {"x": x})[0]
+    np.testing.assert_array_equal(net.fw(torch.from_numpy(x))[0].numpy(), expected)
+
+
 def onnx_file(folder: Path, nodes: list[Any], **constants: np.ndarray) -> Path:
     kind = TensorProto.FLOAT
     ends = [helper.make_tensor_value_info(name, kind, None) for name in ("x", "y")]
     held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], held)), folder / "it.onnx")
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), folder / "it.onnx")
     return folder / "it.onnx"
 
 
@@ -325,14 +363,28 @@ def onnx_file(folder: Path, nodes: list[Any], **constants: np.ndarray) -> Path:
         ([("MaxPool", "x", {"kernel_shape": [3, 3], "strides": [2, 2]})], "node MaxPool0: only windows"),
         ([("MaxPool", "x", {"kernel_shape": [3, 2]})], "only square ones"),
         ([("Conv", "x w", {"dilations": [2, 2]})], "without dilation"),
-        ([("Gemm", "x w", {"alpha": 2.0})], "alpha = 2.0: only 1.0"),
+        ([("Gemm", "x v", {"alpha": 2.0})], "alpha = 2.0: only 1.0"),
         ([("Mul", "x x", {})], "Mul of 2 signals"),
+        ([("MaxPool", "x", {"kernel_shape": [2, 2], "strides": [2, 2], "dilations": [2, 2]})], "dilations"),
+        ([("MatMul", "v x", {})], "MatMul takes its signal elsewhere than first"),
+        ([("MatMul", "x w", {})], "MatMul by constants of shape"),
+        ([("Gemm", "v x", {})], "Gemm takes its signal elsewhere"),
+        ([("Gemm", "x v s", {})], r"a bias of shape \(3, 1\) for 3 outputs"),
+        ([("Relu", "z", {})], "takes z, which is made nowhere"),
+        ([("Constant", "", {"value_string": b"a"}), ("Relu", "x", {})], "Constant of 0 signals"),
+        ([("MatMul", "x v", {}), ("Relu", "y0", {}), ("Add", "y0 b", {})], "Add of 1 signals"),
     ],
 )
 def test_a_node_without_a_counterpart_is_refused_by_name(nodes: Any, said: str, tmp_path: Path) -> None:
-    made = [helper.make_node(kind, names_.split(), ["y"], **options) for kind, names_, options in nodes]
+    made = [
+        helper.make_node(kind, names_.split(), [f"y{place}"], **options)
+        for place, (kind, names_, options) in enumerate(nodes)
+    ]
+    made[-1].output[0] = "y"
+    shapes = {"w": (1, 1, 3, 3), "v": (3, 3), "s": (3, 1), "b": (3,)}
+    constants = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
     with pytest.raises(ConfigError, match=said):
-        build(str(onnx_file(tmp_path, made, w=np.ones((1, 1, 3, 3), np.float32))), (3,), 2, "relu")
+        build(str(onnx_file(tmp_path, made, **constants)), (3,), 3, "relu")
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:

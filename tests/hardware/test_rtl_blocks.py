@@ -8,7 +8,8 @@ import pytest
 
 from hwtrain.errors import NativeError
 from hwtrain.shipped import shipped
-from hwtrain.sim import verilator, yosys
+from hwtrain.sim import verilator
+from tests import yosys
 
 RTL = shipped("fpga") / "rtl"
 BENCH = Path(__file__).parent / "rtl"

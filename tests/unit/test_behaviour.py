@@ -30,6 +30,7 @@ from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.ledger import Ledger
 from hwtrain.nets.base import mlp
+from hwtrain.strict_toml import dump
 from hwtrain.substrates.base import Array, Geometry, Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.training import engine
@@ -93,12 +94,8 @@ def variant(tmp_path: Path) -> Variant:
         for key, value in changes.items():
             table, _, name = key.partition(".")
             values.setdefault(table, {})[name] = value
-        lines = [f"{name} = {json.dumps(v)}" for name, v in values.items() if not isinstance(v, dict)]
-        for table, inner in values.items():
-            if isinstance(inner, dict):
-                lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in inner.items())]
         file = tmp_path / f"{base}-{len(list(tmp_path.iterdir()))}.toml"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        file.write_text(dump(values), encoding="utf-8")
         return str(file)
 
     return write

@@ -139,6 +139,21 @@ def assert_one_line(code: int, out: str, err: str) -> None:
         (["devices", "trace", "taox-tio2", "--start", "nan"], ["start = nan"]),
         (["devices", "trace", "taox-tio2", "--up", "-1"], ["up = -1"]),
         (["devices", "trace", "taox-tio2", "--seed", "x"], ["--seed", "'x'"]),
+        (["compare", "pcmo", "--cell", "single"], ["--cell needs --train"]),
+        (["compare", "pcmo", "--lr-decay", "1"], ["--lr-decay needs --train"]),
+        (["compare", "pcmo", "--workers", "2"], ["--workers needs --train"]),
+        (["compare", "pcmo", "--train", "--workers", "0"], ["workers = 0", "at least 1"]),
+        (["physical", "study", "--workers", "0"], ["workers = 0"]),
+        (["physical", "twin", "/dev/null", "/dev/null"], ["0 pairs are too few"]),
+        (["physical", "twin", "nowhere", "x"], ["nowhere: No such file"]),
+        (["physical", "serve", "fibre", "--in", "0", "--out", "3", "--log", "x"], ["at least one input"]),
+        (["sweep", "x.toml", "--out", "x", "--workers", "0"], ["workers = 0"]),
+        (["devices", "sensitivity", "pcmo", "--workers", "0"], ["workers = 0"]),
+        (["devices", "fit", "x.csv", "--unit", "1", "--g-min", "1e-9"], ["--g-max is missing"]),
+        (["devices", "fit", "x.csv", "--g-min", "1e-9"], ["add --unit 1"]),
+        (["export", "run", "--check", "x"], ["leave out RUN and --out"]),
+        (["export", "--check", "x", "--out", "y"], ["leave out RUN and --out"]),
+        (["export", "--check", "x"], ["x"]),
         (["report", "nowhere"], ["nowhere"]),
         (["report", "."], ["."]),
     ],
@@ -586,6 +601,8 @@ def test_devices_trace_is_a_table_that_noise_free_repeats(capsys: pytest.Capture
             marks=pytest.mark.slow,  # it places a net on every card
         ),
         (["doctor"], ["torch", "processors", "data digits", "1437 training samples"]),
+        (["devices", "show", "pcmo"], ["response.law", "synapse"]),
+        (["devices", "check", "float32", "shift4"], ["float32", "shift4", "ok"]),
     ],
 )
 def test_what_tells_about_the_house_runs(
@@ -594,6 +611,27 @@ def test_what_tells_about_the_house_runs(
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert all(part in out for part in parts)
+    assert main([*argv, "--json"]) == 0
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in capsys.readouterr().out.splitlines()]
+    assert lines
+    assert all(isinstance(line, dict) for line in lines)
+
+
+def test_devices_export_writes_over_nothing_that_was_not_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["devices", "export", "pcmo", "--to", "neurosim", "--json"]
+    assert main(argv) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["missing"]
+    (file,) = map(Path, found["files"])
+    file.write_text("mine")
+    assert main(argv) == 2
+    assert "is there already: name a folder with --out" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert main([*argv, "--out", "."]) == 0
+    assert file.read_text() != "mine"
 
 
 def test_report_writes_the_same_page_anew(

@@ -116,6 +116,10 @@ def test_run_in_the_interpreter_says_that_it_took_the_first_ones(runs: Path, com
     code, out, _ = command("run", runs / "fixed8", "--engine", "reference")
     assert code == 0
     assert "the first 100 of 360 test samples" in out
+    code, again, _ = command("run", runs / "fixed8", "--engine", "reference", "--json")
+    found = json.loads(again)
+    assert (found["samples"], found["of"]) == (100, 360)
+    assert f"accuracy {found['accuracy']:.2%}" in out
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -281,7 +282,7 @@ def test_the_tables_of_crosssim(tmp_path: Path, capsys: pytest.CaptureFixture[st
         lines = ["a comment, of CrossSim", *(" ".join(f"{v:.9g}" for v in row) for row in rows)]
         (tmp_path / f"{name}.csv").write_text("\n".join(lines))
     out, (up, down) = tmp_path / "card.toml", (str(tmp_path / f"{way}.csv") for way in ("up", "down"))
-    assert main(["devices", "fit", up, "--down", down, "--unit", "uS", "--out", str(out)]) == 0
+    assert main(["devices", "fit", up, "--down", down, "--unit", "uS", "--out", str(out), "--json"]) == 0
     found = read_card(out)
     assert isinstance(found, SynapseCard)
     assert found.range.g_max_S == pytest.approx(10e-6, rel=0.05)
@@ -289,7 +290,9 @@ def test_the_tables_of_crosssim(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert found.variation.c2c_rel_range * wide == pytest.approx(0.05, rel=0.05)
     step, _ = found.law().nominal("up")
     assert step * wide == pytest.approx(0.44, rel=0.05)
-    capsys.readouterr()
+    told = json.loads(capsys.readouterr().out)
+    assert told["card"] == str(out)
+    assert told["figures"]["c2c"]["value"] == pytest.approx(found.variation.c2c_rel_range, rel=1e-3)
     for argv in (
         [up, "--down", down],
         [down, "--down", up, "--unit", "S"],

@@ -77,7 +77,20 @@ def test_every_card_is_written_as_it_is_and_every_property_moves_it(tmp_path: Pa
 def test_the_command_writes_plot_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_csv(tmp_path / "d.csv", 24)
     out = tmp_path / "out"
-    flags = ["--data", str(data), "--net", "4-3", "--epochs", "1", "--seeds", "2", "--out", str(out)]
+    flags = [
+        "--data",
+        str(data),
+        "--net",
+        "4-3",
+        "--epochs",
+        "1",
+        "--seeds",
+        "2",
+        "--workers",
+        "1",
+        "--out",
+        str(out),
+    ]
     assert main(["devices", "sensitivity", "target-envm", "--target", "99", *flags]) == 0
     assert "nonlinearity" in capsys.readouterr().out
     assert {file.name for file in out.iterdir()} == {

@@ -1,4 +1,4 @@
-"""Yosys: proofs and resource counts of SystemVerilog."""
+"""Yosys, which proves what tests say of SystemVerilog."""
 
 from __future__ import annotations
 
@@ -21,16 +21,7 @@ def yosys() -> str:
 
 
 def run(script: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Run a script; its output, and whether it came through.
-
-    Raises:
-        NativeError: no Yosys, or it is not done in time.
-    """
-    try:
-        return subprocess.run(
-            [yosys(), "-p", script], capture_output=True, text=True, check=False, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired:
-        raise NativeError(
-            f"Yosys is not done after {timeout_s:g} s: take a smaller net or fewer lanes"
-        ) from None
+    """Run a script; its output, and whether it came through."""
+    return subprocess.run(
+        [yosys(), "-p", script], capture_output=True, text=True, check=False, timeout=timeout_s
+    )
