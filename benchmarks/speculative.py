@@ -1,12 +1,13 @@
 """How fast speculative backpropagation and its exact kin are, and what a threshold costs in accuracy.
 
-    ./run bench speculative [--only speed|sweep]
+    ./run bench speculative [--only speed|sweep|integer]
 
 784-128-10, relu, softmax cross-entropy, float32, batch 1, lr 0.01, on Fashion-MNIST. Speed: every contestant
-takes the same 200 samples in turns, in chunks of about a millisecond; a figure is the tenth percentile of its
-784-128-10, relu, softmax cross-entropy, float32, batch 1, lr 0.01, on Fashion-MNIST. Speed: each contestant
-null and their targets missed. Sweep: thresholds 0 to 0.5, 5 seeds, 3 epochs, beside the plain step with the
-same seeds; what is done is kept in runs/studies. The speedup of hardware is a model's, not a measurement:
+takes the same 400 samples in turns, in chunks of a few milliseconds; a figure is the tenth percentile of its
+chunks. The peers are PyTorch, and JAX where HWTRAIN_JAX_PYTHON names a Python that has it; without it those
+figures are null and their targets missed. Sweep: thresholds 0 to 0.5, 5 seeds, 3 epochs, beside the plain
+step with the same seeds; what is done is kept in runs/studies. Integer: the same on fixed16, with a learning
+rate of 2^-7. The speedup of hardware is a model's, not a measurement:
 
     F = (W + V)/P + S    B = V/P    U = (W + V)/P
     plain: F + B + U     speculative: max(F, B + U) + c + (1 - h)(B + U)
@@ -39,20 +40,31 @@ from hwtrain.files import write_file
 from hwtrain.native import FLAGS
 from hwtrain.nets.base import mlp
 from hwtrain.program.lower import lower
+from hwtrain.rules.base import Bound
 from hwtrain.training.trial import Spec, order_of, place
 
 NET, LR = "784-128-10", 0.01
-CHUNK, ROUNDS = 200, 120
+CHUNK, ROUNDS = 400, 100
 THRESHOLDS = (0.0, 0.05, 0.1, 0.25, 0.35, 0.5)
-SEEDS, EPOCHS = 5, 3
+SEEDS, INTEGER_SEEDS, EPOCHS = 5, 3, 3
 SCALAR = tuple({"-O3": "-O1", "-march=native": "-DHWT_PLAIN"}.get(flag, flag) for flag in FLAGS)
 
 
-def runner_of(options: str, seed: int = 0, **how: Any) -> NativeRunner:
-    """The program of the rule, compiled."""
+def bound_of(options: str, seed: int = 0, device: str = "float32") -> Bound:
+    """The rule at work on a new net."""
     config = make_config(rule="speculative", rule_options=options)
-    bound, _ = place(Spec("device", "speculative", "float32", seed, LR), config, mlp(NET, "relu"))
-    return NativeRunner(lower(bound, (784,)), **how)
+    return place(Spec("device", "speculative", device, seed, LR), config, mlp(NET, "relu"))[0]
+
+
+def runner_of(options: str, **how: Any) -> NativeRunner:
+    """The program of the rule, compiled."""
+    return NativeRunner(lower(bound_of(options), (784,)), **how)
+
+
+def rows_of(bound: Bound, x: np.ndarray) -> np.ndarray:
+    """Images as signals of the net, one a step."""
+    rows = torch.from_numpy(np.ascontiguousarray(x.reshape(len(x), -1), np.float32))
+    return bound.net.encode(rows).numpy()[:, None]
 
 
 class Contestant:
@@ -101,7 +113,7 @@ class Peer:
 
 
 def torch_batches(x: np.ndarray, labels: np.ndarray) -> Callable[[int], float]:
-    """PyTorch eager, autograd and SGD, batch 64; seconds for 192 samples."""
+    """PyTorch eager, autograd and SGD, batch 64; seconds for 384 samples."""
     torch.set_num_threads(1)
     layers = [torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)]
     net = torch.nn.Sequential(*layers)
@@ -110,7 +122,7 @@ def torch_batches(x: np.ndarray, labels: np.ndarray) -> Callable[[int], float]:
 
     def chunk(turn: int) -> float:
         began = time.perf_counter()
-        for start in range(turn * CHUNK, turn * CHUNK + 192, 64):
+        for start in range(turn * CHUNK, turn * CHUNK + 384, 64):
             descent.zero_grad()
             torch.nn.functional.cross_entropy(
                 net(images[start : start + 64]), classes[start : start + 64]
@@ -125,7 +137,8 @@ def speed(figures: Figures, split: Split) -> bool:
     """All contestants in turns; False where the machine was too busy to tell."""
     rng = np.random.default_rng(0)
     taken = rng.permutation(len(split.train_y))[: CHUNK * ROUNDS]
-    x = np.ascontiguousarray(split.train_x[taken].reshape(len(taken), -1), np.float32)
+    rows = torch.from_numpy(split.train_x[taken].reshape(len(taken), -1)).float()
+    x = rows.clone().numpy()  # beginning on a line of the cache, as a trial's data do
     labels = split.train_y[taken].astype(np.int32)
     ours = {
         "sequential": Contestant("mode=sequential", x, labels),
@@ -135,7 +148,7 @@ def speed(figures: Figures, split: Split) -> bool:
         "scalar_speculative": Contestant("threshold=0.25", x, labels, flags=SCALAR),
     }
     turns: dict[str, tuple[Callable[[int], float], int]] = {name: (run, CHUNK) for name, run in ours.items()}
-    turns["torch_64"] = torch_batches(x, labels), 192
+    turns["torch_64"] = torch_batches(x, labels), 384
     python = os.environ.get("HWTRAIN_JAX_PYTHON")
     if python and subprocess.run([python, "-c", "import jax"], capture_output=True, check=False).returncode:
         sys.exit(f"HWTRAIN_JAX_PYTHON = {python}: has no jax: install it there, or leave the variable out")
@@ -143,7 +156,7 @@ def speed(figures: Figures, split: Split) -> bool:
         peer = Peer(python, Path(scratch), x, labels) if python else None
         if peer is not None:
             turns["jax"] = (lambda turn: peer.ask(1, turn * CHUNK, CHUNK)), CHUNK
-            turns["jax_64"] = (lambda turn: peer.ask(64, turn * CHUNK, 192)), 192
+            turns["jax_64"] = (lambda turn: peer.ask(64, turn * CHUNK, 384)), 384
         times: dict[str, list[float]] = {name: [] for name in turns}
         for turn in range(ROUNDS):
             for name, (chunk, samples) in turns.items():
@@ -181,27 +194,28 @@ def speed(figures: Figures, split: Split) -> bool:
     return spread < 1.25 and os.getloadavg()[0] < 1 + (os.cpu_count() or 1)
 
 
-def trained(options: str, seed: int, split: Split) -> dict[str, Any]:
+def trained(options: str, seed: int, split: Split, device: str = "float32") -> dict[str, Any]:
     """Accuracy and share of hits by epoch; from runs/studies if it was done before."""
-    file = WORK / "speculative" / f"{options.replace('=', '-').replace(',', '_')}-s{seed}.json"
+    name = f"{device}-{options}".replace("=", "-").replace(",", "_")
+    file = WORK / "speculative" / f"{name}-s{seed}.json"
     if file.exists():
         found: dict[str, Any] = json.loads(file.read_text())
         return found
-    print(f"speculative: {options}, seed {seed}", file=sys.stderr, flush=True)
-    runner = runner_of(options, seed)
-    n = len(split.train_y)
-    x = np.ascontiguousarray(split.train_x.reshape(n, -1), np.float32)
-    test = np.ascontiguousarray(split.eval_x.reshape(len(split.eval_y), -1), np.float32)
+    print(f"speculative: {device}, {options}, seed {seed}", file=sys.stderr, flush=True)
+    bound = bound_of(options, seed, device)
+    runner = NativeRunner(lower(bound, (784,)))
+    lr = LR if device == "float32" else 2.0**-7
+    n, x, test = len(split.train_y), rows_of(bound, split.train_x), rows_of(bound, split.eval_x)
     kept: dict[str, Any] = {}
     rows, before = [], np.zeros(4)
     for epoch in range(EPOCHS):
         order = order_of(seed, epoch, n)
-        given = kept | {"x": x[order, None], "labels": split.train_y[order, None].astype(np.int32)}
+        given = kept | {"x": x[order], "labels": split.train_y[order, None].astype(np.int32)}
         memory = runner.memory(n, given)
-        runner.run("step", n, memory, LR, epoch * n)
+        runner.run("step", n, memory, lr, epoch * n)
         windowed = {name for name, buffer in runner.program.buffers.items() if buffer.windowed}
         kept = {name: values for name, values in memory.items() if name not in windowed}
-        look = runner.memory(len(test), kept | {"x": test[:, None]})
+        look = runner.memory(len(test), kept | {"x": test})
         runner.run("predict", len(test), look)
         accuracy = 100 * float((look["z"].reshape(len(test), -1).argmax(1) == split.eval_y).mean())
         counts = kept.get("rule/counts", np.zeros((1, 4))).sum(0).astype(float)
@@ -247,13 +261,30 @@ def sweep(figures: Figures, split: Split) -> None:
             figures.add(f"{name}_model_speedup_P{multipliers}", cycles(multipliers, hits), "x", target)
 
 
+def integer(figures: Figures, split: Split) -> None:
+    """Whole numbers beside floats, with the same seeds: plain steps, and speculative ones."""
+    for name, options in (("sequential", "mode=sequential"), ("speculative", "threshold=0.25")):
+        ends = [
+            [trained(options, seed, split, device)["epochs"][-1] for seed in range(INTEGER_SEEDS)]
+            for device in ("fixed16", "float32")
+        ]
+        accuracies = [[end["accuracy"] for end in runs] for runs in ends]
+        gap = difference(*accuracies)
+        figures.add(f"fixed16_{name}_accuracy", float(np.mean(accuracies[0])), "%")
+        figures.add(f"fixed16_{name}_below_float", gap.mean, "points", ">= -1.5")
+        figures.detail[f"fixed16_{name}_interval"] = [gap.low, gap.high]
+        figures.detail[f"fixed16_{name}_hits_at_the_end"] = [end["hits"] for end in ends[0]]
+
+
 def main() -> int:
     """Both parts, or the one that was asked for; 3 where the machine was too busy to time anything."""
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
     figures, split = Figures("speculative"), data.load("fashion-mnist")
-    if only != "speed":
+    if only in (None, "sweep"):
         sweep(figures, split)
-    quiet = only == "sweep" or speed(figures, split)
+    if only in (None, "integer"):
+        integer(figures, split)
+    quiet = only in ("sweep", "integer") or speed(figures, split)
     code = figures.finish()
     if not quiet:
         print("busy: the machine was not quiet enough to time anything", file=sys.stderr)

@@ -10,10 +10,13 @@
 
 enum { HWT_TEAM_MOST = 64, HWT_SPINS = 4096 };
 
-/* The counters lie 128 bytes apart: neighbouring lines are fetched in pairs. */
+/* How often a thread has arrived. The counters lie 128 bytes apart: neighbouring lines are fetched in pairs. */
+typedef struct {
+    _Alignas(128) atomic_uint times;
+} hwt_arrivals;
+
 typedef struct hwt_team {
-    _Alignas(128) atomic_uint arrived;
-    _Alignas(128) atomic_uint phase;
+    hwt_arrivals at[HWT_TEAM_MOST];   /* each is written by one thread alone */
     _Alignas(128) atomic_int threads; /* 0 until all have been started */
     void (*work)(void *job, struct hwt_team *team, int32_t me);
     void *job;
@@ -36,17 +39,15 @@ static inline void hwt_pause(uint32_t *looks)
 }
 
 /* Wait until every thread of the team is here; what was written before is seen by all after. */
-static inline void hwt_meet(hwt_team *team)
+static inline void hwt_meet(hwt_team *team, int32_t me)
 {
-    const uint32_t phase = atomic_load_explicit(&team->phase, memory_order_acquire);
-    const uint32_t threads = (uint32_t)atomic_load_explicit(&team->threads, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == threads - 1) {
-        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (uint32_t looks = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase;)
-        hwt_pause(&looks);
+    const int32_t threads = atomic_load_explicit(&team->threads, memory_order_relaxed);
+    const uint32_t times = atomic_load_explicit(&team->at[me].times, memory_order_relaxed) + 1;
+    atomic_store_explicit(&team->at[me].times, times, memory_order_release);
+    for (int32_t other = 0; other < threads; other++) /* who has gone on to the next place was here too */
+        for (uint32_t looks = 0;
+             (int32_t)(atomic_load_explicit(&team->at[other].times, memory_order_acquire) - times) < 0;)
+            hwt_pause(&looks);
 }
 
 /* Which thread does the section of this number. */

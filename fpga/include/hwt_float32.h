@@ -10,84 +10,62 @@
 /* The lanes added up by halves. */
 static inline float hwt_tree(float *lane)
 {
-    for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
-        for (int32_t l = 0; l < half; l++)
-            lane[l] += lane[l + half];
-    return lane[0];
+    for (int32_t l = 0; l < 8; l++)
+        lane[l] += lane[l + 8];
+    for (int32_t l = 0; l < 4; l++)
+        lane[l] += lane[l + 4];
+    for (int32_t l = 0; l < 2; l++)
+        lane[l] += lane[l + 2];
+    return lane[0] + lane[1];
 }
 
-/* One row: w += factor before, if there is one, and the sum of w x. */
-static inline float hwt_dense_row(int32_t in_, float factor, float *w, const float *before, const float *x)
+/* Rows of W, as many as 4: each takes (scale d) before, if there is one, and then is read by x, if there is one.
+ * Four at once, for then no sum waits for itself, and before and x are loaded once for all. */
+static inline void hwt_dense_few(int32_t rows, int32_t in_, float scale, float *w, const float *before,
+                                 const float *d, const float *x, float *y)
 {
-    float lane[HWT_LANES] = {0.0f};
-    for (int32_t i = 0; i < in_; i++) {
-        if (before != 0)
-            w[i] += factor * before[i];
-        lane[i & (HWT_LANES - 1)] += w[i] * x[i];
-    }
-    return hwt_tree(lane);
-}
-
-#if defined(__GNUC__) && !defined(HWT_PLAIN)
-/* Four rows at once, for then no sum waits for itself; in vectors, which changes no order and no bit. */
-typedef float hwt_lanes __attribute__((vector_size(64), aligned(4), may_alias));
-
-static inline void hwt_dense_four(int32_t in_, float scale, float *w, const float *before, const float *d,
-                                  const float *x, float *y)
-{
-    float *const w0 = w, *const w1 = w0 + in_, *const w2 = w1 + in_, *const w3 = w2 + in_;
-    const float f0 = before != 0 ? scale * d[0] : 0.0f, f1 = before != 0 ? scale * d[1] : 0.0f;
-    const float f2 = before != 0 ? scale * d[2] : 0.0f, f3 = before != 0 ? scale * d[3] : 0.0f;
-    hwt_lanes s0 = {0.0f}, s1 = s0, s2 = s0, s3 = s0;
-    float lane[4][HWT_LANES];
+    float lane[4][HWT_LANES] = {{0.0f}}, factor[4] = {0.0f};
     int32_t i = 0;
+    for (int32_t r = 0; r < rows && before != 0; r++)
+        factor[r] = scale * d[r];
+#if defined(__GNUC__) && !defined(HWT_PLAIN) /* in vectors, which changes no order and no bit */
+    typedef float lanes __attribute__((vector_size(4 * HWT_LANES), aligned(4), may_alias));
+    lanes sum[4] = {{0.0f}};
     for (; i + HWT_LANES <= in_; i += HWT_LANES) {
-        const hwt_lanes in = *(const hwt_lanes *)(x + i);
-        hwt_lanes v0 = *(hwt_lanes *)(w0 + i), v1 = *(hwt_lanes *)(w1 + i);
-        hwt_lanes v2 = *(hwt_lanes *)(w2 + i), v3 = *(hwt_lanes *)(w3 + i);
-        if (before != 0) {
-            const hwt_lanes old = *(const hwt_lanes *)(before + i);
-            v0 += f0 * old;
-            v1 += f1 * old;
-            v2 += f2 * old;
-            v3 += f3 * old;
-            *(hwt_lanes *)(w0 + i) = v0;
-            *(hwt_lanes *)(w1 + i) = v1;
-            *(hwt_lanes *)(w2 + i) = v2;
-            *(hwt_lanes *)(w3 + i) = v3;
-        }
-        s0 += v0 * in;
-        s1 += v1 * in;
-        s2 += v2 * in;
-        s3 += v3 * in;
-    }
-    *(hwt_lanes *)lane[0] = s0;
-    *(hwt_lanes *)lane[1] = s1;
-    *(hwt_lanes *)lane[2] = s2;
-    *(hwt_lanes *)lane[3] = s3;
-    for (int32_t l = 0; l < in_ % HWT_LANES; l++)
-        for (int32_t r = 0; r < 4; r++) {
-            float *const v = w + (ptrdiff_t)r * in_ + i + l;
+        const lanes old = before != 0 ? *(const lanes *)(before + i) : sum[0];
+        const lanes in = x != 0 ? *(const lanes *)(x + i) : sum[0];
+        for (int32_t r = 0; r < rows; r++) {
+            lanes *const place = (lanes *)(w + (ptrdiff_t)r * in_ + i), v = *place;
             if (before != 0)
-                *v += (scale * d[r]) * before[i + l];
-            lane[r][l] += *v * x[i + l];
+                *place = v = v + factor[r] * old;
+            if (x != 0)
+                sum[r] += v * in;
         }
-    for (int32_t r = 0; r < 4; r++)
+    }
+    for (int32_t r = 0; r < rows; r++)
+        *(lanes *)lane[r] = sum[r];
+#endif
+    for (; i < in_; i++)
+        for (int32_t r = 0; r < rows; r++) {
+            float *const v = w + (ptrdiff_t)r * in_ + i;
+            if (before != 0)
+                *v += factor[r] * before[i];
+            if (x != 0)
+                lane[r][i & (HWT_LANES - 1)] += *v * x[i];
+        }
+    for (int32_t r = 0; r < rows && x != 0; r++)
         y[r] = hwt_tree(lane[r]);
 }
-#endif
 
-/* Rows of W: each takes (scale d) before, if there is one, and then reads x. */
+/* The same of any number of rows. */
 static inline void hwt_dense_rows(int32_t out, int32_t in_, float scale, float *w, const float *before,
                                   const float *d, const float *x, float *y)
 {
     int32_t o = 0;
-#if defined(__GNUC__) && !defined(HWT_PLAIN)
     for (; o + 4 <= out; o += 4)
-        hwt_dense_four(in_, scale, w + (ptrdiff_t)o * in_, before, d + (before != 0 ? o : 0), x, y + o);
-#endif
+        hwt_dense_few(4, in_, scale, w + (ptrdiff_t)o * in_, before, before != 0 ? d + o : 0, x, x != 0 ? y + o : 0);
     for (; o < out; o++)
-        y[o] = hwt_dense_row(in_, before != 0 ? scale * d[o] : 0.0f, w + (ptrdiff_t)o * in_, before, x);
+        hwt_dense_few(1, in_, scale, w + (ptrdiff_t)o * in_, before, before != 0 ? d + o : 0, x, x != 0 ? y + o : 0);
 }
 
 /* y = W x. Term i goes to lane i mod 16; the lanes add up by halves.
@@ -102,7 +80,7 @@ static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int3
             for (int32_t o = 0; o < out; o++)
                 output[o] = 0.0f + matrix[o] * input[0];
         else
-            hwt_dense_rows(out, in_, 0.0f, (float *)matrix, 0, input, input, output); /* writes nothing */
+            hwt_dense_rows(out, in_, 0.0f, (float *)matrix, 0, 0, input, output); /* writes nothing */
     }
 }
 
@@ -128,6 +106,10 @@ static inline void hwt_dense_add_outer(int32_t groups, int32_t out, int32_t in_,
     if (in_ == 1 && pairs == 1 && groups == 1) { /* a bias, in one loop */
         for (int32_t o = 0; o < out; o++)
             w[o] += (scale * d[o]) * x[0];
+        return;
+    }
+    if (pairs == 1 && groups == 1) {
+        hwt_dense_rows(out, in_, scale, w, x, d, 0, 0);
         return;
     }
     for (int32_t line = 0; line < groups * out; line++) {

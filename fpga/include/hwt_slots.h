@@ -61,6 +61,15 @@ static inline void hwt_slots_near(int32_t slots, int32_t n, int32_t batch, HWT_T
     }
 }
 
+/* No hits while samples are left that must not be one. left (1), hits (batch) -> found (batch) */
+static inline void hwt_slots_warm(int32_t batch, int32_t *left, const int32_t *hits, int32_t *found)
+{
+    for (int32_t b = 0; b < batch; b++) {
+        found[b] = *left > 0 ? 0 : hits[b];
+        *left -= *left > 0;
+    }
+}
+
 /* counts (slots, 4): hits, misses, cold, and hits that are classified right. known (slots), labels (batch),
  * hits (batch), z (batch, classes) */
 static inline void hwt_slots_tally(int32_t slots, int32_t batch, int32_t classes, int32_t *counts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,7 @@ from hwtrain.program.ir import (
     walk,
 )
 from hwtrain.program.plan import Plan, plan
+from hwtrain.program.schedule import handed_on, without
 from hwtrain.shipped import shipped
 
 TYPES = {
@@ -57,9 +58,11 @@ def host_c(
 
     ``rate`` is the type of a learning rate that is no shift; in float its multiples must be powers of two.
     """
+    handed = handed_on(program) if many else {}
+    program = without(program, handed)
     layout = plan(program)
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
-    printer = _Printer(program, layout, order, threads, rate=rate)
+    printer = _Printer(program, layout, order, threads, rate=rate, handed=handed)
     parts = [
         f"/* {program.listing.name}: a program of hwtrain; the kernels are in fpga/include. */",
         *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 else []),
@@ -136,9 +139,10 @@ class _Printer:
         *,
         arrays: bool = False,
         rate: str = "double",
+        handed: Mapping[str, Call] = {},
     ) -> None:
         self.program, self.layout, self.order, self.threads = program, layout, order, threads
-        self.arrays = arrays
+        self.arrays, self.handed = arrays, handed
         self.names = identifiers(iter(program.buffers))
         self.integer = program.listing.numbers is not None
         self.scalars = f"{'int32_t' if self.integer else rate} lr, uint32_t step"
@@ -193,7 +197,8 @@ class _Printer:
         """The loop over windows: the runner's, not the program's."""
         head = f"void hwt_{entry}_many(int64_t n, void *const *buffers, {self.scalars})"
         if self.threads == 1:
-            yield from (head, "{", *self._windows(entry, "n", "buffers", "lr", "step", ""), "}")
+            yield from (head, "{", *self._windows(entry, "n", "buffers", "lr", "step", ""))
+            yield from (*self._handed_on(entry), "}")
             return
         kind = self.scalars.split()[0]
         job = f"hwt_{entry}_job"
@@ -205,16 +210,30 @@ class _Printer:
         yield "}"
         yield from (head, "{", f"    {job} job = {{n, buffers, lr, step}};")
         yield f"    hwt_team_run({self.threads}, hwt_{entry}_work, &job);"
-        yield "}"
+        yield from (*self._handed_on(entry), "}")
 
     def _windows(self, entry: Entry, n: str, buffers: str, lr: str, step: str, team: str) -> Iterator[str]:
         yield f"    for (int64_t k = 0; k < {n}; k++)"
         yield f"        hwt_{entry}("
         for place, name in enumerate(self.order):
             buffer = self.program.buffers[name]
+            kind = TYPES[buffer.format]
             move = f" + k * {buffer.size}" if buffer.windowed else ""
-            yield f"            ({TYPES[buffer.format]} *){buffers}[{place}]{move},"
+            given = f"({kind} *){buffers}[{place}]{move}"
+            if entry == "step" and name in self.handed:
+                source = self.order.index(self.handed[name].tensors["a"].buffer)
+                given = f"k > 0 ? ({kind} *){buffers}[{source}] + (k - 1) * {buffer.size} : {given}"
+            yield f"            {given},"
         yield f"            (unsigned char *){buffers}[{len(self.order)}], {lr}, {step} + (uint32_t)k{team});"
+
+    def _handed_on(self, entry: Entry) -> Iterator[str]:
+        """What the windows did not copy, for it was the window before: the last one, for the next call."""
+        for name, call in self.handed.items() if entry == "step" else ():
+            into, source = self.order.index(name), self.order.index(call.tensors["a"].buffer)
+            size, kind = self.program.buffers[name].size, TYPES[self.program.buffers[name].format]
+            last = f"({kind} *)buffers[{source}] + (n - 1) * {size}"
+            yield "    if (n > 0)"
+            yield f"        {call.meaning.c_name}({size}, buffers[{into}], {last});"
 
     def _argument(self, name: str, buffer: Buffer) -> str:
         const = "const " if buffer.role in ("input", "label", "const") else ""
@@ -265,12 +284,12 @@ class _Printer:
                 alone = []
             match node:
                 case Sections():
-                    yield f"{indent}hwt_meet(team);"
+                    yield f"{indent}hwt_meet(team, me);"
                     for number, body in enumerate(node.bodies):
                         yield f"{indent}if (me == hwt_whose(team, {number})) {{"
                         yield from self._nodes(body, indent + "    ")
                         yield f"{indent}}}"
-                    yield f"{indent}hwt_meet(team);"
+                    yield f"{indent}hwt_meet(team, me);"
                     yield from self._together(node.join, indent)
                 case Repeat():
                     yield f"{indent}{self._loop(node)}"
@@ -279,9 +298,9 @@ class _Printer:
                 case When():  # every thread has looked at the flag before any goes on
                     self.loops += 1
                     flag, taken = f"flag{self.loops}", self.names[node.taken]
-                    yield f"{indent}hwt_meet(team);"
+                    yield f"{indent}hwt_meet(team, me);"
                     yield f"{indent}const int32_t {flag} = *{self._ref(node.flag)};"
-                    yield f"{indent}hwt_meet(team);"
+                    yield f"{indent}hwt_meet(team, me);"
                     for word, place, body in (("if", 0, node.then), ("if not", 1, node.otherwise)):
                         yield f"{indent}if ({'!' if place else ''}{flag}) {{ /* {word} */"
                         yield f"{indent}    if (me == 0)"

@@ -122,6 +122,23 @@ def _(
     return found
 
 
+@kernel(writes=("left",))
+def warm(left: Int[Tensor, "1"], hits: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
+    """No hits while samples are left that must not be one; each sample takes one off."""
+    return torch.from_numpy(_warm(left.numpy(), hits.numpy()))
+
+
+@warm.numpy
+def _(left: NDArray[Any], hits: NDArray[Any]) -> NDArray[Any]:
+    return _warm(left, hits)
+
+
+def _warm(left: NDArray[Any], hits: NDArray[Any]) -> NDArray[Any]:
+    found = np.where(np.arange(len(hits)) < left[0], 0, hits).astype(np.int32)
+    left[0] = max(left[0] - len(hits), 0)
+    return found
+
+
 @kernel(writes=("counts", "known"))
 def tally(
     counts: Int[Tensor, "slots 4"],

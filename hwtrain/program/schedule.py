@@ -2,14 +2,17 @@
 
 fuse    W += scale d x'^T and then y = W x become one sweep through W
 split   the rows of a large sweep become sections, one a thread
+hand on what a step keeps of its input is the next step's input of before: in a loop over samples, no copy
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from hwtrain.program.ir import Call, Listing, Node, Program, Ref, Repeat, Sections, When, refs
+from hwtrain.program.ir import Call, Listing, Node, Program, Ref, Repeat, Sections, When, refs, walk
 
 LEAST = 4096
 """Weights below which a sweep is not worth a second thread."""
@@ -91,6 +94,34 @@ def split(node: Node, parts: int) -> Node:
         return node
     edges = [out * part // parts for part in range(parts + 1)]
     return Sections(bodies=tuple((_rows(node, first, last),) for first, last in pairwise(edges)))
+
+
+def handed_on(program: Program) -> dict[str, Call]:
+    """States that are a copy of an input from the end of a step on, and the call that copies it."""
+    found: dict[str, Call] = {}
+    nodes = program.entries.get("step", ())
+    for place, call in enumerate(nodes):
+        if not isinstance(call, Call) or call.kernel != "vector.copy":
+            continue
+        into, given = (program.buffers[call.tensors[name].buffer] for name in ("into", "a"))
+        whole = into.size == given.size == math.prod(call.tensors["a"].shape) and into.copies == 1
+        if not whole or (into.role, given.role) != ("state", "input"):
+            continue
+        name, others = call.tensors["into"].buffer, (*nodes[:place], *nodes[place + 1 :])
+        changed = (ref for other in walk(others) for ref in other.writes())
+        after = refs(nodes[place + 1 :])
+        if name not in {ref.buffer for ref in (*changed, *after)}:
+            found[name] = call
+    return found
+
+
+def without(program: Program, calls: Mapping[str, Call]) -> Program:
+    """The same program but for these calls at the top of its step."""
+    gone = {id(call) for call in calls.values()}
+    entries = dict(program.entries)
+    if gone:
+        entries["step"] = tuple(node for node in entries["step"] if id(node) not in gone)
+    return Program(program.listing.model_copy(update={"entries": entries}), program.contents)
 
 
 def _rows(sweep: Call, first: int, last: int) -> Call:

@@ -25,6 +25,7 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Int, Real
+from pydantic import Field
 from torch import Tensor
 
 from hwtrain.errors import ConfigError, IncompatibleRule
@@ -44,6 +45,9 @@ class Speculative(Backprop):
         """``shadow``: write what is speculated into a second copy of the weights, beside the forward pass.
 
         It changes when things are done, not what comes out. ``sticky``: a hit does not renew what is kept.
+        ``miss``: with a shadow, what a miss does: the exact step on the weights (``redo``), or what the exact
+        step adds to the speculated one on the shadow (``correct``), the same but for rounding.
+        ``warm_up``: so many samples at first are learnt exactly, and counted as misses.
         """
 
         mode: Literal[
@@ -53,6 +57,8 @@ class Speculative(Backprop):
         distance: Literal["l1", "cross-entropy"] = "l1"
         store: Literal["fresh", "sticky"] = "fresh"
         shadow: bool = False
+        miss: Literal["redo", "correct"] = "redo"
+        warm_up: int = Field(0, ge=0, lt=1 << 31)
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """Those of backpropagation; with a shadow, propose."""
@@ -66,6 +72,12 @@ class Speculative(Backprop):
     def work(self, net: Net) -> Bound:
         """The schedule that was asked for, on a net of dense layers."""
         options = self.options
+        if options.miss == "correct" and not self._shadow:
+            raise ConfigError(
+                "rule_options: miss = correct corrects a shadow: add mode=speculative,shadow=true"
+            )
+        if options.warm_up and options.mode not in ("speculative", "delayed-reuse"):
+            raise ConfigError(f"rule_options: warm_up: mode {options.mode} does not speculate: leave it out")
         if options.distance == "cross-entropy" and net.loss.numbers is not None:
             raise ConfigError("rule_options: distance = cross-entropy takes floats: use l1 on this device")
         match options.mode:
@@ -93,10 +105,13 @@ class LabelBound(ChainBound):
         self.errors = self.keep("errors", self.classes, self.classes)
         self.known = self.keep("known", self.classes, dtype=torch.int32)
         self.counts = self.keep("counts", self.classes, len(slots.OUTCOMES), dtype=torch.int32)
+        if options.warm_up:
+            self.left = self.keep("left", 1, dtype=torch.int32).fill_(options.warm_up)
 
     def near(self, labels: Int[Tensor, "batch"], d: Real[Tensor, "batch classes"]) -> Int[Tensor, "batch"]:
         """Which samples are hits."""
-        return slots.near(self.errors, self.known, labels, d, self.limit, self.options.distance)
+        hits = slots.near(self.errors, self.known, labels, d, self.limit, self.options.distance)
+        return slots.warm(self.left, hits) if self.options.warm_up else hits
 
     def put(self, table: Tensor, labels: Tensor, hits: Tensor, rows: Tensor) -> None:
         """Keep what was seen."""
@@ -141,7 +156,8 @@ class SpeculativeBound(LabelBound):
 class ShadowBound(SpeculativeBound):
     """The way of two engines: one goes forward, the other already back, into a shadow of the weights.
 
-    On a hit shadow and weights change places; on a miss the exact step follows. The same bits as without.
+    On a hit shadow and weights change places. On a miss the exact step follows, with the same bits as without
+    a shadow; or the two change places all the same, and what the shadow lacks is added.
     """
 
     batch: ClassVar[int | None] = 1
@@ -164,16 +180,32 @@ class ShadowBound(SpeculativeBound):
             signals = self.look(x)
             loss, d = self.judge(signals[-1], labels)
 
+        kept: list[Tensor] = []
+        guessed: list[Tensor] = []
+
         def backward() -> None:
+            nonlocal kept, guessed
             kept = [x, *(slots.take(table, labels) for table in self.hidden)]
-            errors = self.back(slots.take(self.errors, labels), kept)
-            for stage, before, error in zip(self.stages, kept, errors, strict=True):
+            guessed = self.back(slots.take(self.errors, labels), kept)
+            for stage, before, error in zip(self.stages, kept, guessed, strict=True):
                 for name, direction in stage.dense.wgrad(error, before).items():
                     stage.dense.arrays[name].propose(direction.scaled(-lr))
 
+        def redo() -> None:
+            self.learn(signals, self.back(d, signals), lr)
+
+        def correct() -> None:
+            errors = self.back(d, signals)  # by the weights as they were
+            slots.flip(self.turn)
+            self.write(self.stages[0], x, vector.subtract(errors[0], guessed[0]), lr)
+            for given, found, rate in ((signals, errors, lr), (kept, guessed, -lr)):
+                for stage, before, error in list(zip(self.stages, given, found, strict=False))[1:]:
+                    self.write(stage, before, error, rate)
+
         def join() -> None:
             hits = self.near(labels, d)
-            when(hits, lambda: slots.flip(self.turn), lambda: self.learn(signals, self.back(d, signals), lr))
+            missed = correct if self.options.miss == "correct" else redo
+            when(hits, lambda: slots.flip(self.turn), missed)
             self.remember(signals, d, labels, hits)
 
         sections([forward, backward], join)

@@ -55,6 +55,9 @@ class Floats:
         w, b = net[place]
         return lanes(w * x) + (F(0) + b)
 
+    def minus(self, a: Vector, b: Vector) -> Vector:
+        return a - b
+
     def back(self, net: Net, place: int, d: Vector) -> Vector:
         total = np.zeros(net[place][0].shape[1], F)
         for row, error in zip(net[place][0], d, strict=True):
@@ -109,6 +112,9 @@ class Codes:
     def ended(self, z: Vector) -> Vector:
         return self.cut(z, self.weight[1], self.signal[0])
 
+    def minus(self, a: Vector, b: Vector) -> Vector:
+        return self.cut(a - b, 0, self.signal[0])
+
     def back(self, net: Net, place: int, d: Vector) -> Vector:
         return self.ended(net[place][0].T @ d)
 
@@ -159,6 +165,8 @@ class Oracle:
     tau: float = 0.25
     distance: str = "l1"
     sticky: bool = False
+    correct: bool = False
+    warm_up: int = 0
     kept: dict[int, Any] = field(default_factory=dict)
     counts: Vector = field(default_factory=lambda: np.zeros(0))
     pending: list[Any] = field(default_factory=list)
@@ -193,6 +201,7 @@ class Oracle:
         """Whether what is kept of the label is near; counts it."""
         known = label in self.kept
         hit = known and self.numbers.near(self.kept[label]["d"], d, label, self.tau, self.distance)
+        hit = hit and len(self.trace) >= self.warm_up
         self.counts[label, 0 if hit else 1 if known else 2] += 1
         self.counts[label, 3] += hit and int(np.argmax(z)) == label
         self.trace.append(int(hit))
@@ -211,7 +220,10 @@ class Oracle:
                 hit = self.speculate(label, d, signals[-1])
                 used = [x, *self.kept[label]["h"]] if hit else signals
                 error = self.kept[label]["d"] if hit else d
-                self.write((used, self.back(used, error)), lr, step)
+                if hit or not self.correct:
+                    self.write((used, self.back(used, error)), lr, step)
+                else:
+                    self._corrected(signals, d, label, lr, step)
                 if not (self.sticky and hit):
                     self.kept[label] = {"d": d, "h": signals[1:-1]}
             case "delayed" | "delayed-reuse":
@@ -220,6 +232,17 @@ class Oracle:
                     self.write(gradient, lr, step - 1)
                 self.pending = [signals, d, label]
         return loss
+
+    def _corrected(self, signals: list[Vector], d: Vector, label: int, lr: float, step: int) -> None:
+        """What was guessed is written, then what it lacks: in the first layer as one change, else as two."""
+        zeros = {"d": np.zeros_like(d), "h": [np.zeros_like(h) for h in signals[1:-1]]}
+        guess = self.kept.get(label, zeros)
+        used = [signals[0], *guess["h"]]
+        guessed, exact = self.back(used, guess["d"]), self.back(signals, d)
+        self.write((used, guessed), lr, step)
+        self.write((signals, [self.numbers.minus(exact[0], guessed[0])]), lr, step, range(1))
+        self.write((signals, exact), lr, step, range(1, len(self.net)))
+        self.write((used, [-error for error in guessed]), lr, step, range(1, len(self.net)))
 
     def _late(self) -> Gradient | None:
         """What is to be written for the sample before, by the weights as they are."""

@@ -31,6 +31,8 @@ MODES: dict[str, dict[str, Any]] = {
     "sequential": {"mode": "sequential"},
     "speculative": {},
     "shadow": {"shadow": True},
+    "corrected": {"shadow": True, "miss": "correct"},
+    "warm": {"warm_up": 20},
     "sticky": {"store": "sticky"},
     "cross-entropy": {"distance": "cross-entropy"},
     "delayed": {"mode": "delayed"},
@@ -82,6 +84,8 @@ def oracle_of(options: dict[str, Any], device: str, program: Program) -> Oracle:
         options.get("threshold", 0.25),
         options.get("distance", "l1"),
         options.get("store") == "sticky",
+        options.get("miss") == "correct",
+        options.get("warm_up", 0),
     )
 
 
@@ -234,6 +238,9 @@ def test_a_shadow_changes_when_things_are_done_and_not_what() -> None:
         ({"mode": "delaid"}, "float32", "rule_options: mode = 'delaid': Input should be"),
         ({"tau": "1"}, "float32", "rule_options: unknown key tau: known: distance"),
         ({"distance": "cross-entropy"}, "fixed16", "use l1 on this device"),
+        ({"miss": "correct"}, "float32", "miss = correct corrects a shadow: add"),
+        ({"warm_up": 5, "mode": "delayed"}, "float32", "warm_up: mode delayed does not speculate"),
+        ({"warm_up": -1}, "float32", "rule_options: warm_up = -1: Input should be greater"),
         ({"mode": "lookahead"}, "shift4", r"layer fc1\.weight: lookahead corrects"),
         ({"shadow": True}, "ideal-envm", r"fc1\.weight: speculative needs port propose, which its substrate"),
     ],
