@@ -10,6 +10,7 @@ import copy
 import io
 import json
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -30,13 +31,14 @@ BATCH = 128
 
 
 def cnn(act: Callable[[], nn.Module]) -> nn.Module:
-    """Three convolutions of 3 by 3 for images of 28 by 28, with biases and no normalisation."""
-    return nn.Sequential(
-        *[nn.Conv2d(1, 32, 3, padding=1), act(), nn.MaxPool2d(2)],
-        *[nn.Conv2d(32, 64, 3, padding=1), act(), nn.MaxPool2d(2)],
-        *[nn.Conv2d(64, 128, 3, padding=1), act(), nn.MaxPool2d(2)],
-        *[nn.Flatten(), nn.Linear(128 * 9, 10)],
-    )
+    """Three convolutions of 16, 32 and 64 filters of 3 by 3 for images of 28 by 28, normalised.
+
+    Pooling comes before the activation: both keep the order of numbers, so the result is the same.
+    """
+    layers: list[nn.Module] = []
+    for in_, out in ((1, 16), (16, 32), (32, 64)):
+        layers += [nn.Conv2d(in_, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.MaxPool2d(2), act()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 9, 10))
 
 
 class Block(nn.Module):
@@ -98,6 +100,7 @@ def trial(
     log, kept = folder / "epochs.jsonl", folder / "checkpoint.safetensors"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     x, y, test_x, test_y = data
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = len(y) // BATCH
     optimiser = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, epochs * steps, pct_start=0.2)
@@ -114,7 +117,7 @@ def trial(
         generator = torch.Generator().manual_seed(1000 * seed + epoch)
         order = torch.randperm(len(y), generator=generator)
         net.train()
-        total = 0.0
+        total, began = 0.0, time.process_time()
         for step in range(steps):
             part = order[step * BATCH : (step + 1) * BATCH]
             loss = nn.functional.cross_entropy(net(augment(x[part], generator)), y[part])
@@ -124,12 +127,13 @@ def trial(
             schedule.step()
             total += float(loss.detach())
         net.eval()
-        rows.append({"epoch": epoch + 1, "loss": total / steps, "accuracy": accuracy(net, test_x, test_y)})
-        held = {f"net.{key}": value.clone() for key, value in net.state_dict().items()}
+        row = {"epoch": epoch + 1, "loss": total / steps, "accuracy": accuracy(net, test_x, test_y)}
+        rows.append(row | {"cpu_s": time.process_time() - began})
+        held = {f"net.{key}": _kept(value) for key, value in net.state_dict().items()}
         for number, parameter in enumerate(optimiser.param_groups[0]["params"]):
             found = optimiser.state[parameter].get("momentum_buffer")
             if found is not None:
-                held[f"momentum.{number}"] = found.clone()
+                held[f"momentum.{number}"] = _kept(found)
         _replace(kept, lambda path: save_file(held, path))  # noqa: B023 - called at once
         _replace(log, lambda path: path.write_text("".join(json.dumps(row) + "\n" for row in rows)))
         print(f"{study}: {name}: {rows[-1]}", file=sys.stderr, flush=True)
@@ -184,6 +188,10 @@ def shifted_and_flipped(x: Tensor, generator: torch.Generator) -> Tensor:
     side = x.shape[-1]
     x = nn.functional.pad(x, (4, 4, 4, 4))[:, :, top : top + side, left : left + side]
     return x.flip(3) if mirror % 2 else x
+
+
+def _kept(value: Tensor) -> Tensor:
+    return value.clone(memory_format=torch.contiguous_format)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

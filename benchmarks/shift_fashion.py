@@ -1,8 +1,9 @@
 """Power-of-two weights of 4 and 3 bits beside float32, on Fashion-MNIST: a small CNN, paired by seed.
 
-8-bit signals, one exponent a channel, trained from the same first weights with the same epochs and schedule.
-`--seeds N` (5), `--epochs N` (6). The learning rate was chosen beforehand and is the same for all; nothing is
-selected, the figures are those after the last epoch.
+8-bit signals, one exponent a channel, batch normalisation in float; trained from the same first weights with
+the same batches, epochs and schedule. `--seeds N` (5), `--epochs N` (5: about 25 minutes of one core in all).
+The learning rate, the width and the normalisation were chosen beforehand by the float net's accuracy on
+10,000 of the training images; nothing is selected here, the figures are those after the last epoch.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from _study import Figures, difference
 from hwtrain import data
 
 TARGETS = {4: ">= -0.3", 3: ">= -1.0"}
-LR = 0.05
+LR = 0.2
 
 
 def main() -> int:
     """Train what is not yet trained; the differences with their intervals."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     split = data.load("fashion-mnist")

@@ -6,7 +6,9 @@
     else                              the kernel's NumPy meaning
 
 Images keep the memory order in which a product leaves them, channels last, and patches are gathered when a
-product asks for them. Every kernel without a fast form here is run as the interpreter runs it.
+product asks for them. A convolution of 8 bits waits for its requantisation, and both are one pass in C
+(conv8.py), where the processor has the instructions. Every kernel without a fast form here is run as the
+interpreter runs it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -26,6 +29,7 @@ from torch.nn.functional import conv2d
 from hwtrain.arith import pow2
 from hwtrain.arith.fixed import requantize_codes
 from hwtrain.errors import ProgramError
+from hwtrain.export import conv8
 from hwtrain.kernels.fixed import rounded
 from hwtrain.program.bounds import bounds
 from hwtrain.program.interpret import Interpreter
@@ -133,6 +137,19 @@ def requantize(acc: Tensor, shift: int, bits: int, rounding: str) -> Tensor:
     return acc.clamp_(-high - 1, high).to(torch.int8 if bits == 8 else torch.int16)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A convolution that nobody has asked for yet: the product, its patches, and what is added to it."""
+
+    read: Call
+    patches: Call
+    bias: NDArray[Any] | None = None
+
+    def needs(self, buffer: str) -> bool:
+        """Whether it is computed from this buffer."""
+        return buffer in (next(iter(self.read.tensors.values())).buffer, self.patches.tensors["x"].buffer)
+
+
 class IntegerMachine(Interpreter):
     """An interpreter whose temporaries may be torch's, in any order of memory.
 
@@ -152,15 +169,17 @@ class IntegerMachine(Interpreter):
         )
         self.fast: dict[str, Tensor] = {}
         self.columns: dict[str, Call] = {}
+        self.waiting: dict[str, Waiting] = {}
         self._weights: dict[str, Tensor] = {}
         self._filters: dict[str, Filters] = {}
+        self._ready: dict[str, tuple[Any, conv8.Convolution8 | None]] = {}
 
     def _call(self, call: Call) -> None:
         for ref in call.writes():
+            for name in [name for name, held in self.waiting.items() if held.needs(ref.buffer)]:
+                self._back(name)
             self._weights.pop(ref.buffer, None)
-        if call.kernel == "im2col.im2col" and self.program.buffers[call.results[0].buffer].role == "temp":
-            self._forget(call.results[0].buffer)
-            self.columns[call.results[0].buffer] = call  # gathered when somebody asks
+        if self._put_off(call):
             return
         form = _FORMS.get(call.kernel)
         made = None if form is None else form(self, call)
@@ -176,6 +195,55 @@ class IntegerMachine(Interpreter):
                 self.fast[ref.buffer] = values
             else:
                 super()._view(ref)[...] = values.reshape(ref.shape).numpy()
+
+    def _put_off(self, call: Call) -> bool:
+        """Whether a call is done when somebody asks for its result, and not now."""
+        name = call.results[0].buffer if call.results else ""
+        if not name or self.program.buffers[name].role != "temp":
+            return False
+        if call.kernel == "im2col.im2col":
+            self._forget(name)
+            self.columns[name] = call
+            return True
+        found: Waiting | None = None
+        if self.readers[name] != 1 or self.limits.get(name, _INT32) >= _INT32:
+            return False
+        if call.kernel in ("dense.read", "pot.read"):
+            w, x = call.tensors.values()
+            if x.buffer in self.columns and self._view(w).dtype == np.int8 and conv8.library() is not None:
+                found = Waiting(call, self.columns[x.buffer])
+        elif call.kernel == "bias.add" and call.tensors["y"].buffer in self.waiting:
+            bias = requantize_codes(self._view(call.tensors["b"]), _number(call, "shift"), 63)
+            if (bias == bias[:1]).all():  # the same for each sample
+                before = self.waiting.pop(call.tensors["y"].buffer)
+                found = Waiting(before.read, before.patches, bias[0].reshape(-1))
+        if found is None:
+            return False
+        self._forget(name)
+        self.waiting[name] = found
+        return True
+
+    def convolved8(self, ref: Ref, shift: int, rounding: str) -> Tensor | None:
+        """A convolution that waits, requantised to 8 bits (batch, ...); None if it has no fast form."""
+        held = self.waiting.get(ref.buffer)
+        if held is None or self.limits[ref.buffer] + (1 << max(shift, 0)) >= _INT32:
+            return None
+        w = next(iter(held.read.tensors.values()))
+        fresh = w.buffer in self._weights and w.turn is None
+        weights, sizes = self.weights(w), _sizes(held.patches)
+        bias = np.zeros(weights.shape[:2], np.int64) if held.bias is None else held.bias
+        wanted = bias.tobytes(), shift, rounding, sizes
+        known, made = self._ready.get(w.buffer, (None, None))
+        if known != wanted or not fresh:
+            side, stride, padding = sizes
+            given = {"side": side, "stride": stride, "padding": padding, "shift": shift, "rounding": rounding}
+            made = conv8.convolution8(weights, bias, **given)  # type: ignore[arg-type]
+            self._ready[w.buffer] = wanted, made
+        x = self.tensor(held.patches.tensors["x"])
+        if made is None or x.dtype != torch.int8:
+            return None
+        del self.waiting[ref.buffer]
+        return made(x).permute(0, 2, 3, 1)
 
     def _view(self, ref: Ref) -> NDArray[Any]:
         self._back(ref.buffer)
@@ -219,12 +287,25 @@ class IntegerMachine(Interpreter):
             windows = patches(self.tensor(call.tensors["x"]), *_sizes(call))
             rows = windows.permute(0, 1, 2, 5, 3, 4).reshape(call.results[0].shape)
             super()._view(call.results[0])[...] = rows.numpy()
+        late = self.waiting.pop(buffer, None)
+        if late is not None:
+            self.memory[buffer].reshape(-1)[:] = self._unfused(buffer, late).reshape(-1).numpy()
         held = self.fast.pop(buffer, None)
         if held is not None:
             self.memory[buffer].reshape(-1)[:] = held.reshape(-1).numpy()
 
+    def _unfused(self, buffer: str, late: Waiting) -> Tensor:
+        """The accumulators of a convolution that somebody else than a requantisation asks for."""
+        w, sizes = next(iter(late.read.tensors.values())), _sizes(late.patches)
+        most = self.limits[buffer]
+        image = self.tensor(late.patches.tensors["x"])
+        acc = convolved(image, self.filters(w, sizes[0], most), *sizes[1:], most)
+        assert acc is not None  # sums of 8 bits by 8 bits, below 2^31
+        return acc if late.bias is None else acc.flatten(1).long() + torch.from_numpy(late.bias)
+
     def _forget(self, buffer: str) -> None:
         self.columns.pop(buffer, None)
+        self.waiting.pop(buffer, None)
         self.fast.pop(buffer, None)
 
 
@@ -275,6 +356,10 @@ def _bias_add(machine: IntegerMachine, call: Call) -> _Made:
 
 def _requantize(machine: IntegerMachine, call: Call) -> _Made:
     ref, shift = call.tensors["acc"], _number(call, "shift")
+    if _number(call, "bits") == 8:
+        whole = machine.convolved8(ref, shift, str(call.numbers["rounding"]))
+        if whole is not None:
+            return (whole,)
     acc = machine.tensor(ref)
     room = machine.limits[ref.buffer] + (1 << max(shift, 1))
     if room >= _INT32 and acc.dtype == torch.int32:

@@ -389,6 +389,14 @@ class _Walk:
         found = self.values[call.tensors["y"].buffer]
         self.values[call.results[0].buffer] = self.seen[call.results[0].buffer] = found
 
+    def _layout_join(self, call: Call) -> None:
+        out, refs = call.results[0].buffer, (call.tensors["a"], call.tensors["b"])
+        rest = self.values[refs[0].buffer].shape[2:]
+        parts = [self.value(ref, (*ref.shape[:2], *rest)) for ref in refs]
+        shape = *call.results[0].shape[:2], *rest
+        self.graph.node("Concat", [part.name for part in parts], out, shape, axis=1)
+        self.values[out] = self.seen[out] = Tensor(out, shape, parts[0].frac)
+
     def _relu_forward(self, call: Call) -> None:
         self._node(call, "Relu", "x")
 

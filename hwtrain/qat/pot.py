@@ -37,15 +37,17 @@ def nearest(w: Float[Tensor, "*shape"], top: Tensor, pot: Pot) -> Float[Tensor, 
     """
     if pot.rounding not in _CARRY:
         raise ConfigError("rounding = stochastic: the float weights of torch take linear or log")
-    bits = w.detach().contiguous().view(torch.int32)
+    bits = w.detach().view(torch.int32)
     size = bits & _MAGNITUDE
     low = top - pot.most
     field = (size + _CARRY[pot.rounding]) >> _MANTISSA
     field = torch.minimum(torch.maximum(field, low), top) << _MANTISSA
+    signs = bits & ~_MAGNITUDE
     if pot.zero:
         field = field * (size >= (low - 1) << _MANTISSA)  # half of the smallest level
-        return (field | (bits ^ size)).view(torch.float32)
-    return (field | (bits ^ size) * (size > 0)).view(torch.float32)
+    else:
+        signs.mul_(size > 0)
+    return signs.bitwise_or_(field).view(torch.float32)  # in place: keeps the order of memory
 
 
 class Straight(torch.autograd.Function):

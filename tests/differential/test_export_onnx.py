@@ -26,7 +26,8 @@ from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.layers.relu import Relu
-from hwtrain.net import Net
+from hwtrain.net import INPUT, Concat, Graph, Net
+from hwtrain.nets.base import build
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from hwtrain.registry import lookup
@@ -132,6 +133,30 @@ def test_a_session_of_ones_own_gives_what_torch_trains_on(kind: str, tmp_path: P
 def test_pooling_blocks_and_groups_are_written_too(dialect: str, tmp_path: Path) -> None:
     bound, program = small_program("cnn", "shift4")
     assert printer(dialect).write(program, samples(bound, program, 5), 0.0, tmp_path / "net.onnx") > 5000
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_joined_channels_are_written_too(dialect: str, tmp_path: Path) -> None:
+    body = {"c2": Conv2d(4, 3, 3, padding=1), "a2": Relu(), "join": Concat()}
+    layers: dict[str, Any] = {
+        "c1": Conv2d(2, 4, 3, padding=1),
+        "block": Graph(body, {"join": (INPUT, "a2")}),
+        "c3": Conv2d(7, 5, 3, stride=2),
+        "flat": Flatten(),
+        "both": Graph({"d": Dense(45, 6), "join": Concat()}, {"join": ("d", INPUT)}),
+        "e": Dense(51, 4),
+    }
+    bound = bound_on(Net(layers, loss_of("squared-error")), "shift4")
+    program = lower(bound, (2, 7, 7), 2)
+    assert printer(dialect).write(program, samples(bound, program, 5), 0.0, tmp_path / "net.onnx") > 3000
+
+
+@pytest.mark.parametrize("net", ["resnet20", "densenet-small"])
+def test_nets_with_batch_normalisation_are_refused_by_name(net: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"layer \S*norm\d: batch normalisation needs floating-point numbers"
+    ):
+        bound_on(build(net, (3, 16, 16), 10, "relu"), "shift4")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

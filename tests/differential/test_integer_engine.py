@@ -16,7 +16,7 @@ import torch
 
 from hwtrain.arith import fixed, pow2
 from hwtrain.errors import ProgramError
-from hwtrain.export import integer
+from hwtrain.export import conv8, integer
 from hwtrain.export.run import IntegerRunner, InterpretRunner, NativeRunner, Runner
 from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
@@ -94,6 +94,8 @@ def test_every_type_of_product_is_exact(signal: int, monkeypatch: pytest.MonkeyP
     given = samples(bound, program, 5, scale=3.0)
     oracle = trained(InterpretRunner(program), given, 5, lr=0.25)
     taken = []
+    assert not differences(trained(IntegerRunner(program), given, 5, lr=0.25), oracle)
+    monkeypatch.setattr(conv8, "library", lambda: None)
     for without in ((), ("int_mm",), ("int_mm", "float32"), ("int_mm", "float32", "float64")):
         if "int_mm" in without:
             monkeypatch.setattr(integer, "has_int_mm", lambda: False)
@@ -117,6 +119,57 @@ def test_products_at_their_bounds_are_exact() -> None:
             assert found is not None
             assert torch.equal(found.long(), x.long() @ w.long().t())
     assert integer.product(x, w, 1 << 60) is None
+
+
+CONVOLUTIONS = [
+    # batch, channels of a group, groups, filters of a group, side of the image, filter, stride, padding
+    (2, 3, 1, 17, 9, 3, 1, 1),  # words of 4 channels that are not full, at the end of memory
+    (1, 5, 1, 33, 7, 2, 2, 0),
+    (2, 8, 1, 64, 8, 1, 1, 0),
+    (1, 16, 1, 50, 11, 5, 3, 2),
+    (1, 6, 3, 7, 6, 3, 1, 1),
+    (1, 4, 2, 40, 5, 4, 1, 2),
+    (2, 1, 70, 1, 7, 3, 1, 1),  # depthwise: more than one block, and part of one
+    (1, 1, 6, 1, 6, 5, 2, 2),
+    (1, 1, 5, 2, 6, 2, 1, 0),
+]
+
+
+@pytest.mark.parametrize("rounding", ["half-up", "floor", "half-even"])
+@pytest.mark.parametrize("sizes", CONVOLUTIONS, ids=str)
+def test_a_convolution_in_c_is_the_sum_by_hand(sizes: Any, rounding: Any) -> None:
+    """All ends of the codes, and sums so small that they end in ties."""
+    if conv8.library() is None:
+        assert "avx512_vnni" not in Path("/proc/cpuinfo").read_text()
+    batch, channels, groups, out, side, filter_, stride, padding = sizes
+    rng = np.random.default_rng(out)
+    for place, (shift, low, high) in enumerate(
+        [(9, -128, 127), (9, -128, -128), (8, 127, 127), (1, -2, 2), (0, 0, 1)]
+    ):
+        x = rng.integers(low, high + 1, (batch, groups * channels, side, side)).astype(np.int8)
+        w = rng.choice([-64, -1, 0, 1, 2, 64] if place != 1 else [64], (groups, out, channels * filter_**2))
+        if place > 2:
+            w = w.clip(-2, 2)
+        bias = rng.integers(-50, 50, groups * out)
+        sizes_ = {"side": filter_, "stride": stride, "padding": padding}
+        given = torch.from_numpy(w.astype(np.int8)), bias
+        made = conv8.convolution8(*given, **sizes_, shift=shift, rounding=rounding)
+        if made is None:
+            return
+        filters = torch.from_numpy(w.reshape(groups * out, channels, filter_, filter_)).double()
+        exact = torch.nn.functional.conv2d(
+            torch.from_numpy(x).double(), filters, torch.from_numpy(bias).double(), stride, padding, 1, groups
+        )
+        found = made(torch.from_numpy(x))
+        expected = [fixed.requantize(int(value), shift, 8, rounding) for value in exact.flatten().tolist()]
+        assert found.flatten().tolist() == expected
+
+
+def test_a_convolution_that_c_does_not_serve_is_left_to_torch() -> None:
+    w, bias = torch.ones(1, 2, 9, dtype=torch.int8), np.zeros(2, np.int64)
+    sizes = {"side": 3, "stride": 1, "padding": 0}
+    assert conv8.convolution8(w, bias, **sizes, shift=-1, rounding="floor") is None
+    assert conv8.convolution8(w.int(), bias, **sizes, shift=1, rounding="floor") is None
 
 
 def test_a_wrong_private_product_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
