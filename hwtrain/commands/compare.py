@@ -20,6 +20,9 @@ def add(verbs: Any) -> None:
     one.add_argument("card", nargs="+", help="card ids or files; the first is what others are held against")
     flag(one, "--json", action="store_true", help="one JSON object")
     flag(one, "--out", type=Path, metavar="DIR", help="folder for the figures and compare.json")
+    flag(
+        one, "--fit-samples", type=int, default=0, metavar="N", help="cards drawn from the intervals of a fit"
+    )
     flag(one, "--train", action="store_true", help="train on each card, beside the software controls")
     flag(one, "--update", metavar="A,B", help="updates to train with (sign-pulse)")
     for name in _TRAINED:
@@ -36,6 +39,7 @@ def _compare(found: argparse.Namespace) -> int:
     updates = found.update.split(",") if found.update else []
     options = {
         "train": found.train,
+        "fit_samples": found.fit_samples,
         "updates": updates,
         "workers": os.cpu_count() or 1 if found.workers is None else found.workers,
     }
