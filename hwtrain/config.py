@@ -70,6 +70,7 @@ class TrainConfig(Strict):
     refresh_every: int = Field(
         1000, ge=1, description="updates between refreshes, for periodic and full-init"
     )
+    conductances: int = Field(4, ge=2, le=64, description="conductances of a weight, for the cell vector")
     weight_range: Positive = Field(
         6.0, description="largest weight of a synapse, in standard deviations of the first weights"
     )

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -116,10 +116,13 @@ def _place(model: type[BaseModel], loc: tuple[str, ...]) -> tuple[str, ...]:
     """The keys in a problem's location, without the names of types that pydantic puts after them."""
     for depth, part in enumerate(loc, start=1):
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        inner = fields[part].annotation if part in fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        said = fields[part].annotation if part in fields else None
+        tables = [
+            one for one in (said, *get_args(said)) if isinstance(one, type) and issubclass(one, BaseModel)
+        ]
+        if len(tables) != 1:  # a table may be left out, but not be one of two
             return loc[:depth]
-        model = inner
+        model = tables[0]
     return loc
 
 

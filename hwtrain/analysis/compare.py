@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from hwtrain.analysis.estimate import Estimate, estimate
+from hwtrain.analysis.fit_samples import interval, sampled
+from hwtrain.analysis.sensitivity import to_toml
 from hwtrain.cards import SynapseCard, card, card_id
 from hwtrain.config import TrainConfig, make_config
 from hwtrain.errors import ConfigError
+from hwtrain.files import write_file
+from hwtrain.registry import lookup
 from hwtrain.synapse.label import UNIT, vertical_deviation
 from hwtrain.synapse.laws.base import Branch, Law
+from hwtrain.training.array_cost import Layout
+from hwtrain.training.cost import mean
 from hwtrain.training.loop import run
+from hwtrain.training.metrics import Result
 
 Way = Literal["up", "down"]
 Progress = Callable[[str, int, int], None]
 
+ARRAY = (1, 128, 128)
+"""The array whose read is compared: groups, outputs, inputs."""
+UNCERTAIN = (
+    "on_off",
+    "levels_up",
+    "levels_down",
+    "label_up",
+    "label_down",
+    "asymmetry",
+    "symmetry_point",
+    "c2c",
+    "energy_up_J",
+    "energy_down_J",
+)
+"""Figures that have an interval where a card was fitted."""
 _LONGEST = 1 << 20
 """Pulses after which a branch is said never to arrive."""
 _ARRIVED = 1 - 1e-6
@@ -37,7 +61,8 @@ class Facts:
     ``levels``: pulses over the range (None: it never arrives). ``label``: NeuroSim's, of that curve.
     ``asymmetry`` = |label_up - label_down|. ``symmetry_point``: the weight, -1 at g_min and 1 at g_max, at
     which the steps up and down are equal. ``c2c``: sd of one pulse, share of the range. ``d2d``: the card's
-    keys. ``energy``: V^2 G t of one pulse at mid-range, or the measured one.
+    keys. ``energy``: V^2 G t of one pulse at mid-range, or the measured one. ``read_J``, ``read_s``,
+    ``area_m2``: of an array of 128 x 128 weights in the cell that the card advises.
     """
 
     id: str
@@ -54,9 +79,14 @@ class Facts:
     d2d: dict[str, float] | None
     energy_up_J: float | None
     energy_down_J: float | None
+    read_J: float | None
+    read_s: float | None
+    area_m2: float | None
     provenance: str
     citation: str
     verified: bool
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of figures above, the middle 95 % over cards that the data of its fit would have given as well."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +125,21 @@ class Comparison:
         return {"cards": [vars(one) for one in self.facts], "settings": settings, "trained": trained}
 
 
-def facts(name: str) -> Facts:
-    """What the card ``name`` says; ConfigError for one that is no synapse."""
+def facts(name: str, samples: int = 0) -> Facts:
+    """What the card ``name`` says; ConfigError for one that is no synapse.
+
+    ``samples``: cards that are drawn from the intervals of a fit.
+    """
     found = synapse(name)
+    said = _facts(name, found)
+    if samples == 0 or not found.uncertainty:
+        return said
+    drawn = [_facts(name, sampled(found, number)) for number in range(samples)]
+    ranges = {key: interval([getattr(one, key) for one in drawn]) for key in UNCERTAIN}
+    return replace(said, intervals={key: value for key, value in ranges.items() if value is not None})
+
+
+def _facts(name: str, found: SynapseCard) -> Facts:
     law, spread = found.law(), found.variation
     levels = {way: _levels(law, way) for way in ("up", "down")}
     labels = {way: _label(found, law, way, levels[way]) for way in ("up", "down")}
@@ -110,6 +152,7 @@ def facts(name: str) -> Facts:
         for key in keys
         if key in getattr(found, table).model_fields_set
     }
+    array = Layout(found, ARRAY, lookup("cells", found.cell.kind).branches)
     return Facts(
         card_id(name),
         found.device.title,
@@ -125,6 +168,9 @@ def facts(name: str) -> Facts:
         d2d or None,
         found.pulse_energy_J("up"),
         found.pulse_energy_J("down"),
+        array.read().energy_J,
+        array.read().time_s,
+        array.area_m2,
         found.provenance.kind,
         found.provenance.citation,
         found.provenance.verified,
@@ -137,15 +183,27 @@ def compare_cards(
     train: bool = False,
     updates: Sequence[str] = (),
     workers: int = 1,
+    fit_samples: int = 0,
     progress: Progress = lambda *_: None,
     **settings: Any,
 ) -> Comparison:
-    """The facts of the cards and, if ``train``, what ``settings`` learn on each under each update."""
+    """The facts of the cards and, if ``train``, what ``settings`` learn on each under each update.
+
+    ``fit_samples``: so many cards are drawn from the intervals of each that was fitted; when trained, every
+    seed takes the next of them, so that the spread over seeds holds what the fit does not know.
+    """
     if len(set(map(card_id, names))) < len(names):
         raise ConfigError("compare: two cards have the same name: rename one, or leave it out")
     if not names:
         raise ConfigError("compare: no card is named: name one or more")
-    found = [facts(name) for name in names]
+    if fit_samples and not any(synapse(name).uncertainty for name in names):
+        raise ConfigError(
+            f"--fit-samples {fit_samples}: no effect: no card of these has [uncertainty], which hwtrain "
+            "devices fit writes: leave it out"
+        )
+    if fit_samples < 0 or fit_samples == 1:
+        raise ConfigError(f"--fit-samples {fit_samples}: an interval needs at least 2: give more")
+    found = [facts(name, fit_samples) for name in names]
     if not train:
         return Comparison(found, [], None)
     tried = list(updates) or [make_config(**settings).update]
@@ -161,16 +219,17 @@ def compare_cards(
     firsts: dict[str, list[float]] = {}
     config = planned[0][2]
     for name, update, wanted in planned:
-        result = run(wanted, workers=workers, controls=not rows, progress=progress)
+        results = _trained(wanted, fit_samples, workers=workers, controls=not rows, progress=progress)
+        trials = [trial for result in results for trial in result.trials]
         if not rows:
-            config = result.config
+            config = wanted
             labels = {"baseline": "software backprop", "shallow": "shallow"}
-            controls = [(label, _by_seed(result.trials, role)) for role, label in labels.items()]
-        values = _by_seed(result.trials, "device")
+            controls = [(label, _by_seed(trials, role)) for role, label in labels.items()]
+        values = _by_seed(trials, "device")
         first = firsts.setdefault(update, values)
         other = None if first is values else _paired(values, first)
-        made = Trained(card_id(name), update, values, estimate(values), other, result.pulses, result.energy_J)
-        rows.append(made)
+        pulses, energy = mean(result.pulses for result in results), mean(r.energy_J for r in results)
+        rows.append(Trained(card_id(name), update, values, estimate(values), other, pulses, energy))
     rows += [
         Trained(label, None, values, estimate(values), _paired(values, rows[0].accuracies), None, None)
         for label, values in controls
@@ -178,11 +237,31 @@ def compare_cards(
     return Comparison(found, rows, config)
 
 
+def _trained(wanted: TrainConfig, fit_samples: int, **how: Any) -> list[Result]:
+    """One run over the seeds; of a fitted card that is sampled one run a seed, each with its own card."""
+    name = str(wanted.device)
+    found = synapse(name)
+    if not (fit_samples and found.uncertainty):
+        return [run(wanted, **how)]
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(wanted.seeds):
+            file = Path(folder) / f"{card_id(name)}.toml"
+            write_file(file, to_toml(sampled(found, number % fit_samples)))
+            seed = wanted.model_copy(update={"device": str(file), "seed": wanted.seed + number, "seeds": 1})
+            results.append(run(seed, **how))
+    return results
+
+
 def synapse(name: str) -> SynapseCard:
     """A synapse's card."""
     found = card(name)
     if not isinstance(found, SynapseCard):
         raise ConfigError(f"{name}: a card of kind {found.kind} has no pulse response: choose a synapse")
+    if not found.response:
+        raise ConfigError(
+            f"{name}: this card knows writing and reading alone, no pulses: use it with hwtrain deploy"
+        )
     return found
 
 

@@ -1,19 +1,14 @@
 """Trained weights on a device that forgets: accuracy against the time since they were written.
 
 A weight w of an array whose largest is w_max is written on one side of a pair, G = g_min + |w|/w_max
-(g_max - g_min), the other side at g_min. Then, with g = G/g_max and every xi a standard normal of its own,
-
-    writing    G_0 = G + g_max s(g) xi, s a polynomial of the card
-    drift      G(t) = G_0 ((t + t_0)/t_0)^-nu, nu = |mean(g) + sd(g) xi|, both straight in ln g, within limits
-    reading    G (1 + Q(g) sqrt(ln((t + t_0 + t_read) / (2 t_read))) xi), Q = min(flicker / g^power, most)
-
-which is the form, and the order, of aihwkit's PCMLikeNoiseModel (after Nandakumar et al., ICECS 2019). No
-conductance falls below 0. With compensation, all weights of an array are multiplied by one number, the mean
+(g_max - g_min), the other side at g_min; ``hwtrain/synapse/retention.py`` says what becomes of either.
+With compensation, all weights of an array are multiplied by one number, the mean
 magnitude of its reads just after writing over that now (global drift compensation, by one-hot inputs).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwtrain.arith.threefry import Purpose, Stream, Streams
+from hwtrain.arith.threefry import Streams
 from hwtrain.cards import SynapseCard, card
 from hwtrain.errors import ConfigError
+from hwtrain.synapse.retention import written
 from hwtrain.training.engine import TorchEngine
 from hwtrain.training.rebuild import Rebuilt, rebuild
 from hwtrain.training.trial import Spec, place
@@ -64,21 +60,28 @@ class Deployed:
 def deploy(
     run: Path,
     device: str,
-    times_s: Sequence[float] = TIMES_S,
+    times_s: Sequence[float] | None = None,
     repeats: int = 5,
     tick: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Deployed:
-    """Write a trial's weights ``repeats`` times and look at every time.
+    """Write a trial's weights ``repeats`` times and look at every time; None: as far as the card says.
 
     Raises:
         ConfigError: the card says nothing of what happens after writing, or a time is before writing.
     """
     found = card(device)
-    if not isinstance(found, SynapseCard) or found.retention is None:
+    if not isinstance(found, SynapseCard) or (found.retention is None and found.relaxation is None):
         raise ConfigError(
-            f"{device}: no effect: the card has no [retention], so nothing is known of what it does after "
-            "writing: choose a card that has, such as pcm-gst"
+            f"{device}: no effect: the card has no [retention] or [relaxation], so nothing is known of "
+            "what it does after writing: choose a card that has, such as pcm-gst"
         )
+    last = found.relaxation.times_s[-1] if found.relaxation else math.inf
+    if times_s is None:
+        times_s = [time_s for time_s in TIMES_S if time_s <= last]
+        if times_s[-1] < last < math.inf:
+            times_s.append(last)
+    elif max(times_s, default=0.0) > last:
+        raise ConfigError(f"{device}: nothing is known of it later than {last:g} s: leave later --times out")
     if repeats < 1 or not times_s or min(times_s) < 0:
         raise ConfigError("deploy needs times of 0 s or more and at least one writing: correct them")
     trial = rebuild(run)
@@ -118,31 +121,18 @@ class Pair:
     """The weights of one array, written once on pairs of conductances."""
 
     def __init__(self, found: SynapseCard, weights: Values, streams: Streams, number: int) -> None:
-        assert found.retention is not None
-        self.card, self.says = found, found.retention
+        self.card = found
         self.w_max = float(abs(weights).max()) or 1.0
-        self._reads = streams.stream(Purpose.AGED_READ, number)
-        span, self.g_max = found.range, found.range.g_max_S
+        span = found.range
         sides = np.stack([weights.clip(min=0), (-weights).clip(min=0)]) / self.w_max
-        target = (span.g_min_S + sides * (span.g_max_S - span.g_min_S)) / self.g_max
-        writes = streams.stream(Purpose.WRITE_NOISE, number)
-        spread = sum(c * target**k for k, c in enumerate(self.says.write_sd))
-        self.g = (target + spread * _normal(writes, 0, target)).clip(min=0)
-        log = np.log(target)
-        mean = (self.says.drift + self.says.drift_ln * log).clip(*self.says.drift_ends)
-        sd = (self.says.drift_sd + self.says.drift_sd_ln * log).clip(*self.says.drift_sd_ends)
-        self.nu = abs(mean + sd * _normal(writes, 1, target))
+        target = (span.g_min_S + sides * (span.g_max_S - span.g_min_S)) / span.g_max_S
+        self.cells = written(found, target, streams, number)
         self.first = self._level(self.read(0.0, 255))
 
     def read(self, time_s: float, look: int) -> Values:
         """The weights as they are read at a time after writing; ``look`` numbers the noise."""
-        says = self.says
-        aged = self.g * ((time_s + says.t0_s) / says.t0_s) ** -self.nu
-        quality = (says.flicker / np.maximum(self.g**says.flicker_power, 1e-3)).clip(max=says.flicker_most)
-        spread = quality * np.sqrt(np.log((time_s + says.t0_s + says.t_read_s) / (2 * says.t_read_s)))
-        seen = (aged * (1 + spread * _normal(self._reads, look, aged))).clip(min=0)
-        span = self.card.range
-        weights: Values = (seen[0] - seen[1]) * self.w_max * self.g_max / (span.g_max_S - span.g_min_S)
+        seen, span = self.cells.read(time_s, look), self.card.range
+        weights: Values = (seen[0] - seen[1]) * self.w_max * span.g_max_S / (span.g_max_S - span.g_min_S)
         return weights
 
     def compensation(self, weights: Values) -> float:
@@ -151,10 +141,6 @@ class Pair:
 
     def _level(self, weights: Values) -> float:
         return float(max(abs(weights).mean(), 1e-12))
-
-
-def _normal(stream: Stream, look: int, like: Values) -> Values:
-    return stream.at(0, 0, look).normal(like.size).reshape(like.shape).astype(np.float64)
 
 
 def _accuracy(trial: Rebuilt, weights: dict[str, Values]) -> float:

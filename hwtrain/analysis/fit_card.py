@@ -30,6 +30,15 @@ _SHOWN = {
     "step_dtod": "of the step",
     "label_dtod": "labels",
 }
+_WAYS = ("up", "down")
+_KEYS = {
+    "range": ("g_min_S", "g_max_S", "g_min_dtod", "g_max_dtod"),
+    "response": tuple(f"{what}_{way}" for what in ("levels", "label", "step", "curvature") for way in _WAYS),
+    "variation": ("c2c", "step_dtod", "label_dtod"),
+    "read": ("read_noise",),
+}
+"""Which figures of a fit stand in which table of a card."""
+_RENAMED = {"c2c": "c2c_rel_range", "read_noise": "noise_rel"}
 
 
 def card_text(found: Fit, *, title: str | None = None, v_read: float | None = None) -> str:
@@ -76,6 +85,7 @@ def card_text(found: Fit, *, title: str | None = None, v_read: float | None = No
         lines += ["\n[read]", *read]
     if found.response.pulse:
         lines += ["\n[pulse]", *(f"{name} = {value:.7g}" for name, value in found.response.pulse.items())]
+    lines += _uncertainty(found, "\n".join(lines))
     text = "\n".join(lines) + "\n"
     _check(text, source)
     return text
@@ -101,6 +111,17 @@ def _response(found: Fit) -> list[str]:
         return ['law = "affine"', *levels, *(_line(found, n, n) for n in ("label_up", "label_down"))]
     names = ("step_up", "step_down", "curvature_up", "curvature_down")
     return ['law = "affine"', *(_line(found, name, name) for name in names)]
+
+
+def _uncertainty(found: Fit, text: str) -> list[str]:
+    """The intervals of what stands in the card, for who wants to draw other cards from the same data."""
+    known = []
+    for table, names in _KEYS.items():
+        for name in names:
+            figure, field = found.figures.get(name), _RENAMED.get(name, name)
+            if figure is not None and figure.half and f"\n{field} = " in text and math.isfinite(figure.half):
+                known.append(f'"{table}.{field}" = {figure.half:.4g}')
+    return ["\n[uncertainty] # half widths of 95 % intervals", *known] if known else []
 
 
 def _crosses(found: Fit) -> bool:

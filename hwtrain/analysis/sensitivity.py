@@ -80,11 +80,16 @@ def sensitivity(found: SynapseCard, target: float, score: Score) -> Sensitivity:
         mean, needed = estimate(ideal).mean, None
         if before.mean < target <= mean:
             needed = best[1]
-            for share in MOVES[:-1]:
-                tried = _moved(found, move, share)
-                if tried and estimate(score(f"{name}, {share:.0%} of the way", tried[0])).mean >= target:
-                    needed = tried[1]
-                    break
+            # More of the way is taken to be no worse, so that two looks decide among three moves.
+            low, high = 0, len(MOVES) - 1
+            while low < high:
+                middle = (low + high) // 2
+                tried = _moved(found, move, MOVES[middle])
+                name_ = f"{name}, {MOVES[middle]:.0%} of the way"
+                if tried and estimate(score(name_, tried[0])).mean >= target:
+                    needed, high = tried[1], middle
+                else:
+                    low = middle + 1
         gain = estimate([a - b for a, b in zip(ideal, own, strict=True)])
         rows.append(Property(name, now[1], best[1], mean, gain, bad, needed))
     rows.sort(key=lambda row: -row.difference.mean)
@@ -93,7 +98,8 @@ def sensitivity(found: SynapseCard, target: float, score: Score) -> Sensitivity:
 
 def to_toml(found: SynapseCard) -> str:
     """A card as a file that reads back as the same card."""
-    return dump(found.model_dump(by_alias=True, exclude_none=True))
+    plain = found.model_dump(by_alias=True, exclude_none=True)
+    return dump({name: part for name, part in plain.items() if part != {}})
 
 
 def _moved(
@@ -166,6 +172,18 @@ def _converters(card: Values, share: float) -> str | None:
     return ", ".join(f"{key} {read[key]}" for key in here)
 
 
+def _leak(card: Values, share: float) -> str | None:
+    part = card.get("ageing", {})
+    life = part.get("lifetime_steps")
+    if life is None:
+        return None
+    if share == 1.0:
+        del part["lifetime_steps"]
+        return "lifetime without end"
+    part["lifetime_steps"] = max(life / (1 - share), 1.001)
+    return f"lifetime {part['lifetime_steps']:.3g} steps"
+
+
 def _sound(label: float) -> float:
     return max(-9.0, min(9.0, label))
 
@@ -180,5 +198,7 @@ KNOBS: dict[str, Callable[[Values, float], str | None]] = {
     "stuck cells": _shrinks("faults", ("stuck_on", "stuck_off", "stuck_random"), "share"),
     "read noise": _shrinks("read", ("noise_rel",), "sd"),
     "converters": _converters,
+    "resistance of lines": _shrinks("read", ("line_ohm",), "ohm"),
+    "leakage": _leak,
 }
 """What can be moved: (values of the card, share of the way) changes them and says the value."""

@@ -52,6 +52,8 @@ class Purpose(IntEnum):
     RULE = 22
     WRITE_NOISE = 30
     AGED_READ = 31
+    AGEING = 32
+    FIT_SAMPLE = 33
 
 
 def threefry(key: Words, counter: Words) -> Words:
@@ -90,6 +92,10 @@ class Point:
     """One draw: every element of it has its own number."""
 
     key: Words
+
+    def beside(self) -> Point:
+        """Another point, whose words no element of this one has."""
+        return Point(threefry(self.key, (0, 1)))
 
     def uniform(self, elements: NDArray[np.uint32] | int) -> NDArray[np.float32]:
         """Uniform in [0, 1) with 24 bits, one per element index (or for the first n elements)."""

@@ -16,6 +16,9 @@ def add(verbs: Any) -> None:
     one.add_argument("card", nargs="+", help="card ids or files; the first is what others are held against")
     json_flag(one)
     flag(one, "--out", type=Path, metavar="DIR", help="folder for the figures and compare.json")
+    flag(
+        one, "--fit-samples", type=int, default=0, metavar="N", help="cards drawn from the intervals of a fit"
+    )
     flag(one, "--train", action="store_true", help="train on each card; --update A,B tries several")
     train_flags(one, ", with --train")
     workers_flag(one)
@@ -28,5 +31,11 @@ def _compare(found: argparse.Namespace) -> int:
     from hwtrain.console.compare import compare
 
     updates = settings.pop("update", "").split(",") if found.update else []
-    options = {"train": found.train, "updates": updates, "workers": workers(found), **settings}
+    options = {
+        "train": found.train,
+        "fit_samples": found.fit_samples,
+        "updates": updates,
+        "workers": workers(found),
+        **settings,
+    }
     return compare(found.card, found.out, options, as_json=found.json)

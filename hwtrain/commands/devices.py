@@ -51,6 +51,15 @@ def add(verbs: Any) -> None:
     flag(one, "--out", type=Path, metavar="DIR", help="folder for the files (here, over none that is there)")
     json_flag(one)
 
+    one = verb(devices, "derive", _devices_derive, "a card from a compact model, one pulse at a time")
+    one.add_argument("model", help="vteam, linear-ion-drift, data-driven, data-driven-2021 or stanford-pku")
+    for way, what in (("up", "raises"), ("down", "lowers")):
+        flag(one, f"--v-{way}", type=float, metavar="V", help=f"height of the pulse that {what} G")
+        flag(one, f"--t-{way}", type=float, metavar="S", help=f"width of the pulse that {what} G")
+    flag(one, "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the model")
+    flag(one, "--points", type=int, default=33, help="conductances in the table (33)")
+    flag(one, "--out", type=Path, metavar="CARD", help="card to write (the model's name with .toml, here)")
+
     one = verb(devices, "sensitivity", _devices_sensitivity, "which property limits a device, by training")
     one.add_argument("card", help="card id or file")
     flag(one, "--target", type=float, default=90.0, help="accuracy that is wanted, in percent (90)")
@@ -95,17 +104,11 @@ def _devices_check(found: argparse.Namespace) -> int:
 
 
 def _devices_trace(found: argparse.Namespace) -> int:
-    from hwtrain.cards import SynapseCard, card
-
-    device = card(found.card)
-    if not isinstance(device, SynapseCard):
-        raise ConfigError(
-            f"{found.card}: a card of kind {device.kind} has no pulse response: choose a synapse"
-        )
+    from hwtrain.analysis.compare import synapse
     from hwtrain.analysis.trace import trace
 
     points = trace(
-        device,
+        synapse(found.card),
         up=found.up,
         down=found.down,
         start=found.start,
@@ -129,6 +132,20 @@ def _devices_fit(found: argparse.Namespace) -> int:
     return fit_card(
         found.data, found.down, found.out, found.unit, found.v_read, ends, found.title, as_json=found.json
     )
+
+
+def _devices_derive(found: argparse.Namespace) -> int:
+    from hwtrain.console.derive import derive_card
+
+    parameters = {}
+    for text in found.set:
+        name, _, value = text.partition("=")
+        try:
+            parameters[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"--set {text}: write NAME=VALUE, such as k_off=5e-4") from None
+    pulses = {way: (getattr(found, f"v_{way}"), getattr(found, f"t_{way}")) for way in ("up", "down")}
+    return derive_card(found.model, pulses, parameters, found.points, found.out)
 
 
 def _devices_export(found: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from hwtrain.analysis.compare import Comparison, Facts, compare_cards
 from hwtrain.console.base import STOPPED, progress_bar
 from hwtrain.files import make_folder, write_file
 from hwtrain.report.compare_plots import compare_plots
-from hwtrain.report.quantities import UNKNOWN, accuracy, interval, quantity, share, signed
+from hwtrain.report.quantities import UNKNOWN, accuracy, interval, quantity, share, signed, surface
 from hwtrain.training.trial import Stopped
 
 
@@ -53,7 +53,7 @@ def compare(cards: list[str], out: Path | None, options: dict[str, Any], *, as_j
 
 
 def _compared(facts: list[Facts]) -> Iterator[tuple[str, list[str]]]:
-    """Rows of the table of facts."""
+    """Rows of the table of facts; of fitted cards that were sampled with intervals in brackets."""
 
     def row(shown: Callable[[Facts], str]) -> list[str]:
         return [shown(one) for one in facts]
@@ -61,25 +61,41 @@ def _compared(facts: list[Facts]) -> Iterator[tuple[str, list[str]]]:
     def number(value: float | None) -> str:
         return UNKNOWN if value is None else f"{value:.3g}"
 
+    def joules(value: float | None) -> str:
+        return quantity(value, "J")
+
+    def within(one: Facts, key: str, shown: Callable[[float | None], str] = number) -> str:
+        said = shown(getattr(one, key))
+        if key not in one.intervals:
+            return said
+        low, high = one.intervals[key]
+        return f"{said} [{shown(low)}, {shown(high)}]"
+
     def levels(value: float | None) -> str:
         return "never arrives" if value is None else f"{value:g}"
 
     def bent(value: float | None) -> str:
         return "none: soft bounds" if value is None else f"{value:.3g}"
 
+    def both(one: Facts, key: str, shown: Callable[[float | None], str]) -> str:
+        return ", ".join(within(one, f"{key}_{way}", shown) for way in ("up", "down"))
+
     yield "law", row(lambda one: one.law)
-    yield "on/off", row(lambda one: number(one.on_off))
-    yield "levels up, down", row(lambda one: f"{levels(one.levels_up)}, {levels(one.levels_down)}")
-    yield "label up, down", row(lambda one: f"{bent(one.label_up)}, {bent(one.label_down)}")
-    yield "asymmetry", row(lambda one: bent(one.asymmetry))
+    yield "on/off", row(lambda one: within(one, "on_off"))
+    yield "levels up, down", row(lambda one: both(one, "levels", levels))
+    yield "label up, down", row(lambda one: both(one, "label", bent))
+    yield "asymmetry", row(lambda one: within(one, "asymmetry", bent))
     yield (
         "symmetry point",
-        row(lambda one: "none" if one.symmetry_point is None else number(one.symmetry_point)),
+        row(lambda one: "none" if one.symmetry_point is None else within(one, "symmetry_point")),
     )
-    yield "c2c, of the range", row(lambda one: UNKNOWN if one.c2c is None else share(one.c2c))
+    yield "c2c, of the range", row(lambda one: UNKNOWN if one.c2c is None else within(one, "c2c", share))
     yield "d2d", row(lambda one: ", ".join(f"{k} {v:.3g}" for k, v in (one.d2d or {}).items()) or UNKNOWN)
-    yield "energy of a pulse up", row(lambda one: quantity(one.energy_up_J, "J"))
-    yield "energy of a pulse down", row(lambda one: quantity(one.energy_down_J, "J"))
+    yield "energy of a pulse up", row(lambda one: within(one, "energy_up_J", joules))
+    yield "energy of a pulse down", row(lambda one: within(one, "energy_down_J", joules))
+    yield "read of 128 x 128", row(lambda one: quantity(one.read_J, "J"))
+    yield "its time", row(lambda one: quantity(one.read_s, "s"))
+    yield "its area", row(lambda one: surface(one.area_m2))
     yield "provenance", row(lambda one: f"{one.provenance}{'' if one.verified else ', not verified'}")
 
 

@@ -19,7 +19,7 @@ from hwtrain.report.quantities import age as since
 
 
 def print_deployed(
-    run: Path, device: str, times_s: Sequence[float], writings: int, out: Path | None, *, as_json: bool
+    run: Path, device: str, times_s: Sequence[float] | None, writings: int, out: Path | None, *, as_json: bool
 ) -> None:
     """Accuracy by time, as a table or JSON; picture and JSON in ``out``."""
     if out is not None:

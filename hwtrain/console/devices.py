@@ -28,7 +28,7 @@ def card_row(name: str, card: Card) -> dict[str, Any]:
     }
     if isinstance(card, SynapseCard):
         row |= {
-            "law": card.response["law"],
+            "law": card.response.get("law"),
             "levels_up": card.response.get("levels_up"),
             "levels_down": card.response.get("levels_down"),
             "label_up": card.response.get("label_up"),
@@ -60,7 +60,7 @@ def _synapses(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             row["id"],
             row["title"],
-            row["law"],
+            row["law"] or "none: for deploy",
             _pair(row, "label"),
             f"{row['on_off']:.3g}" if row.get("on_off") else "-",
             _scatter(row),
@@ -97,7 +97,7 @@ def print_card(name: str, card: Card) -> None:
     for column in ("value", "meaning", "measured by"):
         table.add_column(column, overflow="fold")
     parts: list[tuple[str, BaseModel]] = [("", card)]
-    if isinstance(card, SynapseCard):
+    if isinstance(card, SynapseCard) and card.response:
         parts.append(("response.", card.law().params))
     if isinstance(card, PhysicalCard) and card.physics:
         parts.append(("physics.", card.emulator()[1]))

@@ -15,7 +15,7 @@ from hwtrain.analysis.estimate import estimate
 from hwtrain.cards import card_id
 from hwtrain.config import TrainConfig
 from hwtrain.console.base import STOPPED, progress_bar
-from hwtrain.report.quantities import UNKNOWN, accuracy, duration, quantity, share
+from hwtrain.report.quantities import UNKNOWN, accuracy, duration, quantity, share, surface
 
 
 def train(
@@ -53,6 +53,8 @@ def train(
         return 0
     console = Console()
     console.print(result_table(result.as_dict()))
+    if (said := hardware_line(result.hardware)) is not None:
+        console.print(said, highlight=False)
     for line in result.warnings:
         console.print(f"[yellow]warning[/]: {line}", highlight=False)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
@@ -64,6 +66,17 @@ def default_folder(config: TrainConfig) -> Path:
     device = config.device if isinstance(config.device, str) and "=" not in config.device else "mixed"
     now = datetime.now(UTC).astimezone().strftime("%Y%m%d-%H%M%S")
     return Path("runs") / f"{now}-{config.rule}-{card_id(device)}"
+
+
+def hardware_line(found: dict[str, float | None]) -> str | None:
+    """Energy, time and area in a line; None where no card says anything."""
+    if all(value is None for value in found.values()):
+        return None
+    return (
+        f"an inference: {quantity(found['inference_J'], 'J')}, {duration(found['inference_s'])}; "
+        f"a training step: {quantity(found['step_J'], 'J')}, {duration(found['step_s'])}; "
+        f"area of the arrays: {surface(found['area_m2'])}"
+    )
 
 
 def result_table(result: dict[str, Any]) -> Table:

@@ -63,7 +63,8 @@ def _room(shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(kind).reshape(shape)
+    room: NDArray[Any] = raw[start : start + size].view(kind).reshape(shape)
+    return room
 
 
 class InterpretRunner(Runner):

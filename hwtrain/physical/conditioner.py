@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hwtrain.cards import Drive
+from hwtrain.cards.physical import Drive
 
 _TINY = 1e-6
 

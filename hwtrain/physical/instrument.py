@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwtrain.cards import Instrument as InstrumentCard
+from hwtrain.cards.physical import Instrument as InstrumentCard
 from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentError, InstrumentSlow
 from hwtrain.files import write_file
 from hwtrain.physical.journal import Journal

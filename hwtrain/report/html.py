@@ -8,9 +8,19 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from hwtrain.cards import card_id
 from hwtrain.report.figure import INK, PAPER, RULE, Plot
 from hwtrain.report.run_folder import RunFolder
-from hwtrain.report.tables import LAYER_COLUMNS, RESULT_COLUMNS, card_facts, layers, results, settings
+from hwtrain.report.tables import (
+    HARDWARE_COLUMNS,
+    LAYER_COLUMNS,
+    RESULT_COLUMNS,
+    card_facts,
+    hardware,
+    layers,
+    results,
+    settings,
+)
 
 
 def page(run: RunFolder, plots: list[Plot]) -> str:
@@ -38,6 +48,11 @@ def page(run: RunFolder, plots: list[Plot]) -> str:
         synapses=list(run.synapses),
         layer_columns=LAYER_COLUMNS,
         layers=layers(run),
+        hardware_columns=HARDWARE_COLUMNS,
+        hardware=hardware(run),
+        constants=[
+            f"{card_id(name)}: {its.periphery.source}" for name, its in run.synapses.items() if its.periphery
+        ],
         cards=card_facts(run),
         settings=settings(run.config),
         environment={key: value for key, value in run.environment.items() if key != "format"},

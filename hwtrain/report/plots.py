@@ -13,7 +13,8 @@ from matplotlib.ticker import NullLocator
 
 from hwtrain.analysis.estimate import estimate
 from hwtrain.analysis.trace import trace
-from hwtrain.cards import Faults, SynapseCard, Variation, card_id
+from hwtrain.cards import SynapseCard, card_id
+from hwtrain.cards.synapse import Faults, Variation
 from hwtrain.report.figure import (
     BLUE,
     GREEN,

@@ -27,6 +27,14 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{_digits(value / 1000.0**power)}{SPACE}{_PREFIXES[power + _PAST].strip()}{unit}"
 
 
+def surface(value: float | None) -> str:
+    """An area in µm² or mm²."""
+    if value is None:
+        return UNKNOWN
+    small = value < 1e-8
+    return f"{_digits(value * (1e12 if small else 1e6))}{SPACE}{'µm²' if small else 'mm²'}"
+
+
 def duration(seconds: float | None) -> str:
     """Engineering units below two minutes, minutes and hours above."""
     if seconds is None or seconds < 120:

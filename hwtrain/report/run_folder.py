@@ -48,6 +48,17 @@ class ResultFile(_Record):
     trials: list[TrialRow] = Field(min_length=1)
 
 
+class Hardware(_Record):
+    """An array, an inference with it, a training step."""
+
+    area_m2: float | None
+    inference_J: float | None
+    inference_s: float | None
+    step_J: float | None
+    step_s: float | None
+    parts_J: dict[str, float | None]
+
+
 class LayerCounts(_Record):
     """What the pulses of one layer came to, from the first step on."""
 
@@ -58,6 +69,7 @@ class LayerCounts(_Record):
     time_s: float | None
     wear: Count
     endurance: float | None
+    hardware: Hardware | None = None
 
 
 class Epoch(_Record):

@@ -19,9 +19,10 @@ from hwtrain.report.quantities import (
     quantity,
     share,
     signed,
+    surface,
 )
 from hwtrain.report.run_folder import LayerCounts, Role, RunFolder, Trial
-from hwtrain.training.cost import PulseCost, mean, mean_cost
+from hwtrain.training.cost import PulseCost, mean, mean_cost, total
 
 RESULT_COLUMNS = (
     "Accuracy, %",
@@ -40,6 +41,14 @@ LAYER_COLUMNS = (
     "Pulse energy",
     "Pulse time",
     "Most pulses on one cell",
+)
+HARDWARE_COLUMNS = (
+    "Area",
+    "Energy of an inference",
+    "Time of an inference",
+    "Energy of a training step",
+    "of which pulses",
+    "Time of a training step",
 )
 
 
@@ -141,6 +150,39 @@ def _layer(trials: list[Trial], path: str) -> list[Cell]:
     wear, endurance = max(f.wear for f in found), found[0].endurance
     worn = "" if endurance is None else f"{share(wear / endurance)} of {count(endurance)}"
     return [pulses, clipped, Cell(count(resets), resets), *others, Cell(count(wear), wear, worn)]
+
+
+def hardware(run: RunFolder) -> list[Row]:
+    """What each layer takes as hardware, mean over seeds, and all of them; none if no card says anything."""
+    devices = run.of("device")
+    rows = []
+    every: list[list[float | None]] = []
+    for path in devices[0].epochs[-1].layers:
+        found = [one for trial in devices if (one := trial.epochs[-1].layers[path].hardware) is not None]
+        values = [
+            mean(one.area_m2 for one in found),
+            mean(one.inference_J for one in found),
+            mean(one.inference_s for one in found),
+            mean(one.step_J for one in found),
+            mean(one.parts_J["pulses"] for one in found),
+            mean(one.step_s for one in found),
+        ]
+        every.append(values)
+        rows.append(Row(path, card_id(run.card_of(path)), _hardware(values)))
+    if not any(value is not None for values in every for value in values):
+        return []
+    if len(every) > 1:
+        together = [total(column) for column in zip(*every, strict=True)]
+        rows.append(Row("all", "one after another", _hardware(together)))
+    return rows
+
+
+def _hardware(values: list[float | None]) -> list[Cell]:
+    area, *others = values
+    shown = [surface(area), *(quantity(v, "J") for v in others)]
+    for at in (2, 5):
+        shown[at] = duration(values[at])
+    return [Cell(text, value) for text, value in zip(shown, values, strict=True)]
 
 
 def card_facts(run: RunFolder) -> list[CardFacts]:

@@ -39,6 +39,7 @@ class Options:
     refresh: str | None = None
     refresh_every: int = 1000
     weight_range: float = 6.0
+    conductances: int = 4
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Array(ABC):
     takes: ClassVar[tuple[type, ...]] = (Outer, Dense)
     synapse: SynapseCard | None = None
     """The card of the synapses that the array is made of, where it is."""
+    branches: int = 1
+    """Conductances that a weight of it has."""
     numbers: Numbers | None = None
     """The number formats of its signals; None where they are floating-point numbers."""
     linear: ClassVar[bool] = False

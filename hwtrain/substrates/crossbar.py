@@ -21,6 +21,7 @@ from hwtrain.synapse.cells.alternating_pair import AlternatingPair
 from hwtrain.synapse.cells.base import Cell
 from hwtrain.synapse.cells.unidirectional_ltp import UnidirectionalLtp
 from hwtrain.synapse.conductances import PORTION, Conductances, Landed
+from hwtrain.synapse.lines import seeming, tiles
 from hwtrain.synapse.updates.base import Pulses, Site, Update, Write
 
 _PAIRS = 500
@@ -54,11 +55,16 @@ class CrossbarArray(Array):
                 f"layer {geometry.path}: the cell {options.cell or card.cell.kind} needs the on/off ratio, "
                 "which this card does not know: choose --cell single"
             )
+        if not card.response:
+            raise IncompatibleRule(
+                f"layer {geometry.path}: the card of {card.device.title} knows writing and reading alone, no "
+                "pulses: choose another --device, or use the card with hwtrain deploy"
+            )
         update: type[Update] = lookup("updates", options.update)
         self.update = update()
         self.cells = Conductances(
             card,
-            (cell.branches, *geometry.shape),
+            (cell.count(options.conductances), *geometry.shape),
             trial.streams,
             geometry.number,
             trial.dtype,
@@ -66,11 +72,13 @@ class CrossbarArray(Array):
             from_zero=cell.from_zero,
         )
         self.cell = cell(self.cells, options.refresh or card.cell.refresh, options.refresh_every)  # type: ignore[arg-type]
+        self.branches = self.cell.branches
         self.step = self.cell.step(self.update.unit) * self.w_max
         self._streams = {purpose: trial.streams.stream(purpose, geometry.number) for purpose in Purpose}
         self._passes: tuple[object, int] = (None, 0)
         self._zero: Tensor | None = None
         self._unit = self._weight_of_cells()
+        self._seeming: Tensor | None = None
         self._for_c = _ForC(self, options.cell or card.cell.kind)
         self._parts: dict[str, Array] = {}
         self.update.place(Site(geometry.shape, self, self._another, self.cells.g.new_zeros(())))
@@ -86,7 +94,7 @@ class CrossbarArray(Array):
     def settle(self) -> dict[str, int]:
         """Take conductances and wear back from C; what was counted since the last time."""
         counts = self._for_c.settle()
-        self._unit = self._weight_of_cells()
+        self._look_anew()
         return counts
 
     def peek(self) -> Float[Tensor, "groups out in_"]:
@@ -121,7 +129,7 @@ class CrossbarArray(Array):
         self.update.restore(
             {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
         )
-        self._unit = self._weight_of_cells()
+        self._look_anew()
 
     def outer(
         self,
@@ -164,6 +172,9 @@ class CrossbarArray(Array):
             self._for_c.write(direction)
             return
         step, groups = self.trial.ledger.clock.step, self.geometry.groups
+        if (ageing := self.cells.ageing) is not None and step > ageing.now:
+            self.cells.age(step - ageing.now)
+            self._look_anew()
         if isinstance(direction, Outer):
             for pair in range(direction.x.shape[0]):
                 for group in range(groups):
@@ -186,6 +197,7 @@ class CrossbarArray(Array):
 
         index = pulses.index + offset
         landed = self.cell.land(index, pulses.n, draw)
+        self._seeming = None
         if landed.resets:
             self._unit = self._weight_of_cells()
         else:
@@ -204,6 +216,7 @@ class CrossbarArray(Array):
             slots=pulses.slots + refreshing,
             randoms=pulses.randoms,
             refreshing=refreshing,
+            **({"looks": landed.looks} if landed.looks else {}),
         )
 
     def _load(self, weights: Float[Tensor, "groups out in_"]) -> None:
@@ -213,7 +226,7 @@ class CrossbarArray(Array):
         beyond = int((unit.abs() > 1).sum())
         unit = (unit if self._zero is None else unit + self._zero).clamp(-1, 1)
         pulses = self.cells.program(self.cell.place(unit).flatten())
-        self._unit = self._weight_of_cells()
+        self._look_anew()
         self.trial.ledger.add(
             self.geometry.path, "load", weights=unit.numel(), beyond=beyond, pulses_up=int(pulses.sum())
         )
@@ -238,15 +251,20 @@ class CrossbarArray(Array):
         )
 
     def _through_periphery(self, x: Tensor, *, transposed: bool) -> Tensor:
-        """DAC, the array with its read noise, ADC; scaled digitally to each vector's largest value."""
+        """DAC, the array with its read noise, ADC; scaled digitally to each vector's largest value.
+
+        Of an array that is cut into tiles every tile has its own noise and conversion.
+        """
         wires = self._card.read
         multiply = dense.read_t if transposed else dense.read
-        if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
+        plain = wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0
+        if plain and wires.line_ohm == 0:
             y = self._for_c.read(x, transposed=transposed) if is_recording() else multiply(self._unit, x)
             return vector.scale(y, self.w_max)
         if is_recording():
             raise IncompatibleRule(
-                f"layer {self.geometry.path}: read noise and converters have no kernel in C yet: "
+                f"layer {self.geometry.path}: read noise, converters and resistive lines have no kernel in C "
+                "yet: "
                 "use --engine torch"
             )
         largest = x.abs().amax(dim=(1, 2), keepdim=True)
@@ -254,18 +272,38 @@ class CrossbarArray(Array):
         drive = x / largest
         if wires.dac_bits is not None:
             drive = convert.quantize(drive, 1.0, wires.dac_bits)
-        y = multiply(self._unit, drive)
-        if wires.noise_rel > 0:
-            y = y + self._noise(drive, transposed=transposed)
-        if wires.adc_bits is not None:
-            y = self._digitised(y, wires.adc_bits)
+        y = torch.zeros((), dtype=x.dtype, device=x.device)
+        for part in tiles(drive.shape[2], wires.lines):
+            taken = (slice(None), part) if transposed else (slice(None), slice(None), part)
+            out = multiply(self._as_read()[taken], drive[:, :, part])
+            if wires.noise_rel > 0:
+                out = out + self._noise(drive[:, :, part], taken, transposed=transposed)
+            y = y + (out if wires.adc_bits is None else self._digitised(out, wires.adc_bits))
         return y * largest * self.w_max
 
-    def _noise(self, drive: Tensor, *, transposed: bool) -> Tensor:
+    def _as_read(self) -> Tensor:
+        """The weights, in units of the largest, that resistive lines leave."""
+        wires, span = self._card.read, self._card.range
+        if wires.line_ohm == 0:
+            return self._unit
+        if self._seeming is None:
+            shares = []
+            for branch in self.cells.siemens().view(self.cell.branches, *self.geometry.shape):
+                g = seeming(branch, wires.line_ohm, wires.lines)
+                share = (g - span.g_min_S) / (span.g_max_S - span.g_min_S)
+                shares.append(self.cells.floor + share * self.cells.width)
+            weight = self.cell.weight(torch.stack(shares).to(self._unit))
+            self._seeming = weight if self._zero is None else weight - self._zero
+        return self._seeming
+
+    def _look_anew(self) -> None:
+        self._unit, self._seeming = self._weight_of_cells(), None
+
+    def _noise(self, drive: Tensor, taken: tuple[slice, ...], *, transposed: bool) -> Tensor:
         span = self._card.range
         offset = (1 - self.cell.from_zero) * span.g_min_S / (span.g_max_S - span.g_min_S)
-        squares = ((self.cells.g + offset) ** 2).view(self.cell.branches, *self.geometry.shape)
-        power = (dense.read_t if transposed else dense.read)(squares.sum(0), drive**2)
+        squares = ((self.cells.g + offset) ** 2).view(self.cell.branches, *self.geometry.shape).sum(0)
+        power = (dense.read_t if transposed else dense.read)(squares[taken], drive**2)
         deviation = self._card.read.noise_rel * self.cell.slope * power.sqrt()
         clock = self.trial.ledger.clock
         evaluating = clock.phase == "eval"
@@ -311,6 +349,12 @@ class _ForC:
 
     def __init__(self, array: CrossbarArray, cell: str) -> None:
         self.array, self.cell = array, "single" if array.cell.from_zero else cell
+        span, card = array._card.range, array._card
+        self.lacks = {
+            "pulses that grow, with reads of the state": card.pulse.incremental,
+            "ageing": card.ageing is not None,
+            "a branch that is shorter than the range": (span.up_from, span.down_from) != (0.0, 1.0),
+        }
         self.law = str(array._card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
         rows = (cells.low, cells.high, cells.up.step, cells.up.bend, cells.down.step, cells.down.bend)
@@ -347,6 +391,11 @@ class _ForC:
                 raise IncompatibleRule(
                     f"layer {array.geometry.path}: the {kind} {name} has no kernel in C yet: "
                     "use --engine torch"
+                )
+        for what, there in self.lacks.items():
+            if there:
+                raise IncompatibleRule(
+                    f"layer {array.geometry.path}: {what} of its card: no kernel in C yet: use --engine torch"
                 )
         tensors["g"].copy_(self._flat(array.cells.g).view_as(tensors["g"]))
         tensors["wear"].copy_(self._flat(array.cells.wear).view_as(tensors["wear"]))

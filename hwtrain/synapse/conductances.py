@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hwtrain.arith.threefry import Point, Purpose, Streams
 from hwtrain.cards import SynapseCard
+from hwtrain.synapse.clockwork import Clockwork
 from hwtrain.synapse.laws.base import Branch, Law
 
 Way = Literal["up", "down"]
@@ -34,12 +35,16 @@ whichever is smaller."""
 
 @dataclass(frozen=True)
 class Landed:
-    """What a burst of pulses did; resets (to the start of a branch) are counted by themselves."""
+    """What a burst of pulses did; resets (to the start of a branch) are counted by themselves.
+
+    ``looks``: cells whose state was read before, because their pulses depend on it.
+    """
 
     up: int = 0
     down: int = 0
     clipped: int = 0
     resets: int = 0
+    looks: int = 0
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
@@ -47,6 +52,7 @@ class Landed:
             self.down + other.down,
             self.clipped + other.clipped,
             self.resets + other.resets,
+            self.looks + other.looks,
         )
 
 
@@ -80,6 +86,7 @@ class Conductances:
         self._like = torch.zeros((), dtype=dtype, device=device)
         self._draws = streams.stream(Purpose.VARIATION, layer)
         self._nominal = {way: self._typical(way) for way in ("up", "down")}
+        self._from = {"up": card.range.up_from, "down": 1 - card.range.down_from}
         self._staircases = {way: self._staircase(way) for way in ("up", "down")}
         self.low, self.high = self._ends()
         self.up, self.down = self._branches()
@@ -90,6 +97,7 @@ class Conductances:
             self.g = torch.where(stuck, stuck_at, self.g)
             self.life = torch.where(stuck, 0, self.life)
         self.wear = torch.zeros(self._size, dtype=torch.int32, device=device)
+        self.ageing = None if card.ageing is None else Clockwork(card, self._size, streams, layer, self._like)
 
     def pulse(self, index: Int[Tensor, "cells"], n: Int[Tensor, "cells"], point: Point) -> Landed:
         """Land n pulses (n > 0: LTP, n < 0: LTD, never 0) on each of the cells ``index``.
@@ -102,22 +110,38 @@ class Conductances:
         rising = n > 0
         count = n.abs()
         low, high = _pick(self.low, index), _pick(self.high, index)
-        width = high - low
         before = self.g[index]
-        travel = torch.where(rising, before - low, high - before) / width
+        first, last = self._branch_ends(rising, low, high)
+        width = last - first
+        # A cell beyond the start of a branch that is shorter than the range jumps to it.
+        travel = (torch.where(rising, before - first, last - before) / width).clamp(min=0)
         branch = self._branch(index, rising, width)
         mean = self.law.advance(travel, count, branch)
+        looks = index.numel() if self.card.pulse.incremental else 0
+        if looks and self.card.read.noise_rel > 0:
+            # The amplitude is the one that is due at the state that was read.
+            seen = self._seen(travel, rising, width, point)
+            mean = travel + self.law.advance(seen, count, branch) - seen
         moved = mean.clamp(0, 1) - travel
         usual = torch.minimum(self.law.middle_step(branch), branch.step)
         clipped = moved < _TINY * count * usual
         after = self._scatter(mean, travel, count, branch, width, index, point)
-        g = torch.where(rising, low + after * width, high - after * width)
+        g = torch.where(rising, first + after * width, last - after * width)
         frozen = self.wear[index] >= _pick(self.life, index)
         clipped = clipped | frozen
         self.g[index] = torch.where(frozen, before, torch.minimum(torch.maximum(g, low), high))
         self.wear[index] += count.to(torch.int32)
+        if self.ageing is not None:
+            self.ageing.touch(index)
         up, total = int(count[rising].sum()), int(count.sum())
-        return Landed(up, total - up, int(count[clipped].sum()))
+        return Landed(up, total - up, int(count[clipped].sum()), 0, looks)
+
+    def age(self, steps: int) -> None:
+        """Let so many training steps pass."""
+        if self.ageing is not None:
+            g = self.ageing.aged(self.g, steps, self.floor, self.width)
+            moves = self.life > 0  # a stuck cell does not age
+            self.g = torch.where(moves, torch.minimum(torch.maximum(g, self.low), self.high), self.g)
 
     def program(self, g: Float[Tensor, "cells"]) -> Int[Tensor, "cells"]:
         """Write every cell as near to ``g`` as whole pulses from g_min reach (write-verify).
@@ -126,17 +150,22 @@ class Conductances:
         ends on the noise-free staircase of its own law.
         """
         low, high = self.low.expand(self._size), self.high.expand(self._size)
-        wanted = ((g - low) / (high - low)).clamp(0, 1)
-        branch = self._branch(slice(None), torch.ones_like(wanted, dtype=torch.bool), high - low)
+        rising = torch.ones_like(g, dtype=torch.bool)
+        first, _ = self._branch_ends(rising, low, high)
+        wanted = ((g - first) / (high - first)).clamp(0, 1)
+        branch = self._branch(slice(None), rising, high - first)
         pulses = self._pulses_to(wanted, branch)
         reached = torch.where(
             pulses > 0,
             self.law.advance(torch.zeros_like(wanted), pulses.clamp(min=1), branch),
             torch.zeros_like(wanted),
         ).clamp(0, 1)
-        after = torch.minimum(low + reached * (high - low), high)  # rounding must not pass the end
+        after = torch.minimum(first + reached * (high - first), high)  # rounding must not pass the end
+        after = torch.where(pulses > 0, after, low)
         self.g = torch.where(self.wear >= self.life, self.g, after)
         self.wear += pulses.to(torch.int32)
+        if self.ageing is not None:
+            self.ageing.touch(slice(None))
         return pulses
 
     def reset(self, index: Int[Tensor, "cells"], *, to: Literal["low", "high"]) -> Landed:
@@ -150,6 +179,8 @@ class Conductances:
         frozen = self.wear[index] >= _pick(self.life, index)
         self.g[index] = torch.where(frozen, before, end)
         self.wear[index] += pulses.to(torch.int32)
+        if self.ageing is not None:
+            self.ageing.touch(index)
         total = int(pulses.sum())
         return Landed(total if to == "high" else 0, total if to == "low" else 0, 0, index.numel())
 
@@ -159,8 +190,9 @@ class Conductances:
 
     def edges(self, direction: Way) -> Float[Tensor, "pulses"]:
         """Travels half way between those of a typical device after 0, 1, 2, ... pulses."""
-        stairs = self._staircases[direction]
-        return torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
+        stairs, skipped = self._staircases[direction], self._from[direction]
+        edges = torch.cat([stairs[:1] / 2, (stairs[1:] + stairs[:-1]) / 2])
+        return skipped + (1 - skipped) * edges if skipped else edges
 
     def elements(self, index: Int[Tensor, "cells"]) -> NDArray[np.uint32]:
         """Where cells of (branches, groups, out, in_) find their scatter.
@@ -178,7 +210,7 @@ class Conductances:
 
     def middle_step(self, direction: Way) -> float:
         """The step of a typical device at mid-range, in the unit of g."""
-        return self.width * float(self.law.middle_step(self._nominal[direction]))
+        return self._reach(direction) * float(self.law.middle_step(self._nominal[direction]))
 
     def mean_step(self, direction: Way) -> float:
         """The mean step of a typical device from end to end, in the unit of g.
@@ -186,7 +218,7 @@ class Conductances:
         A law without levels, which need not arrive, takes the step at mid-range instead.
         """
         levels = self.card.response.get(f"levels_{direction}")
-        return self.width / levels if levels else self.middle_step(direction)
+        return self._reach(direction) / levels if levels else self.middle_step(direction)
 
     def siemens(self) -> Float[Tensor, "cells"]:
         """Conductances in siemens."""
@@ -196,12 +228,34 @@ class Conductances:
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must keep; the rest is drawn again from the seed."""
-        return {"g": self.g.clone(), "wear": self.wear.clone()}  # pulses work in place
+        aged = {} if self.ageing is None else self.ageing.state()
+        return {"g": self.g.clone(), "wear": self.wear.clone(), **aged}  # pulses work in place
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""
         self.g = state["g"].to(self._like, copy=True)
         self.wear = state["wear"].to(self._like.device, copy=True)
+        if self.ageing is not None:
+            self.ageing.restore(state)
+
+    def _reach(self, direction: Way) -> float:
+        """How far a branch goes, in the unit of g."""
+        return self.width * (1 - self._from[direction])
+
+    def _branch_ends(self, rising: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The lower and the upper end of the branch that each cell is on."""
+        whole = high - low
+        first = low + rising.to(whole) * self._from["up"] * whole
+        return first, high - (~rising).to(whole) * self._from["down"] * whole
+
+    def _seen(self, travel: Tensor, rising: Tensor, width: Tensor, point: Point) -> Tensor:
+        """The travel that a read of the state finds, with read noise."""
+        span, like = self.card.range, travel
+        offset = span.g_min_S / (span.g_max_S - span.g_min_S) * self.width
+        g = torch.where(rising, travel, 1 - travel) * width + offset
+        noise = self._tensor(point.beside().normal(like.numel()))
+        off = self.card.read.noise_rel * g * noise / width
+        return (travel + torch.where(rising, off, -off)).clamp(0, 1)
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         span = self.card.range
@@ -223,8 +277,10 @@ class Conductances:
             size = (1 + spread.step_dtod * size).clamp(min=0.01)
         bias = spread.bias_dtod * self._normal(1, spread.bias_dtod)
         return (
-            Branch(self.width * up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
-            Branch(self.width * down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend),
+            Branch(self._reach("up") * up.step * size * (1 + bias.clamp(max=0)).clamp(min=0.01), up.bend),
+            Branch(
+                self._reach("down") * down.step * size * (1 - bias.clamp(min=0)).clamp(min=0.01), down.bend
+            ),
         )
 
     def _faults(self, streams: Streams, layer: int) -> tuple[Tensor | None, Tensor]:

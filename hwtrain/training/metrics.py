@@ -14,6 +14,8 @@ from hwtrain.data import Split
 from hwtrain.training.cost import PulseCost, mean, mean_cost, total
 from hwtrain.training.trial import Outcome
 
+HARDWARE = ("area_m2", "inference_J", "inference_s", "step_J", "step_s")
+"""What ``Result.hardware`` holds."""
 _CLIPPED = 0.5
 _ADC = 0.5
 _BEYOND = 0.01
@@ -25,7 +27,9 @@ class Result:
 
     Accuracies are fractions on ``eval_name``, at the final epoch, mean over seeds. Pulses, energy,
     time and endurance are those of training one trial of the device, mean over seeds. A run without
-    controls has None for theirs. ``wall_s`` is that of this call, resumed or not.
+    controls has None for theirs. ``hardware``: area of all arrays, energy and time of an inference and of a
+    training step, one array after another; None is what a card does not say.
+    ``wall_s`` is that of this call, resumed or not.
     """
 
     config: TrainConfig
@@ -42,6 +46,7 @@ class Result:
     energy_J: float | None
     pulse_time_s: float | None
     endurance_used: float | None
+    hardware: dict[str, float | None]
     wall_s: float
     warnings: list[str]
     trials: list[dict[str, Any]]
@@ -86,6 +91,7 @@ def summarise(
         cost.energy_J,
         cost.time_s,
         mean(row["endurance_used"] for row in device),
+        {name: mean(row["hardware"][name] for row in device) for name in HARDWARE},
         wall_s,
         list(dict.fromkeys(line for outcome in outcomes for line in warnings_of(outcome))),
         rows,
@@ -142,6 +148,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "energy_J": total(layer["energy_J"] for layer in layers),
         "pulse_time_s": total(layer["time_s"] for layer in layers),
         "endurance_used": max(used) if used and None not in used else None,  # type: ignore[type-var]
+        "hardware": {name: total(layer["hardware"][name] for layer in layers) for name in HARDWARE},
         "wall_s": outcome.position.wall_s,
     }
 

@@ -8,13 +8,17 @@ import numpy as np
 
 from hwtrain.ledger import Ledger
 from hwtrain.net import Net
+from hwtrain.training.array_cost import Layout, array_cost
 from hwtrain.training.cost import pulse_cost
 
 BINS = 64
 
 
-def layer_figures(net: Net, ledger: Ledger) -> dict[str, dict[str, Any]]:
-    """By array of synapses, counts since the start of training and what they cost."""
+def layer_figures(net: Net, ledger: Ledger, samples: int, steps: int) -> dict[str, dict[str, Any]]:
+    """By array of synapses, counts since the start of training and what they cost.
+
+    ``samples``: looked at to judge the net; ``steps``: of training; both since the start.
+    """
     figures = {}
     for path, array in net.arrays():
         if array.synapse is None:
@@ -35,6 +39,9 @@ def layer_figures(net: Net, ledger: Ledger) -> dict[str, dict[str, Any]]:
             "adc_outputs": converter["outputs"],
             "adc_clipped": converter["adc_clipped"],
             "adc_lost": converter["adc_lost"],
+            "hardware": array_cost(
+                ledger, path, Layout(array.synapse, array.geometry.shape, array.branches), samples, steps
+            ).as_dict(),
         }
     return figures
 

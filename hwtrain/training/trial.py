@@ -110,7 +110,14 @@ def place(spec: Spec, config: TrainConfig, net: Net) -> tuple[Bound, Ledger]:
     placed = net.copy()
     ledger = Ledger()
     trial = Trial(Streams(spec.seed), ledger, torch.float32, torch_device(config))
-    options = Options(config.update, config.cell, config.refresh, config.refresh_every, config.weight_range)
+    options = Options(
+        config.update,
+        config.cell,
+        config.refresh,
+        config.refresh_every,
+        config.weight_range,
+        config.conductances,
+    )
     made: dict[str, Substrate] = {}
 
     def substrate(path: str) -> Substrate:
@@ -215,7 +222,9 @@ class Runner:
             "accuracy": found.correct / found.samples,
             "loss": _finite(found.loss / found.samples),
             "train_loss": _finite(position.loss / position.samples),
-            "layers": layer_figures(self.bound.net, self.ledger),
+            "layers": layer_figures(
+                self.bound.net, self.ledger, found.samples * position.epoch, position.step
+            ),
         }
         position.rows.append(row)
         position.samples, position.loss = 0, 0.0

@@ -21,10 +21,10 @@ QUICK_RULES = {"backprop", "shallow", "mono-forward", "phyll", "spsa"}
 
 
 def synapse_cards() -> Iterator[tuple[str, SynapseCard]]:
-    """Every card of a synapse."""
+    """Every card of a synapse that learns by pulses."""
     for name in card_files():
         found = card(name)
-        if isinstance(found, SynapseCard):
+        if isinstance(found, SynapseCard) and found.response:
             yield name, found
 
 

@@ -13,6 +13,7 @@ from hwtrain.analysis.deploy import Pair
 from hwtrain.arith.threefry import Purpose, Streams
 from hwtrain.cards import SynapseCard, card
 from hwtrain.cli import main
+from hwtrain.synapse.retention import Drifting, written
 from tests.helpers import write_csv
 
 YEAR = 31_536_000.0
@@ -58,11 +59,12 @@ def test_weights_are_read_as_the_published_model_says(time_s: float) -> None:
 
 def test_scatter_and_drift_have_the_moments_of_the_card() -> None:
     pair = Pair(pcm(), np.full((1, 1, MANY), 0.5) * np.sign(np.arange(MANY) % 2 - 0.5), Streams(0), 0)
-    written = pair.g[0][0, 0, 1::2]  # the sides that hold a weight, all at g_max
+    assert isinstance(pair.cells, Drifting)
+    written = pair.cells.g[0][0, 0, 1::2]  # the sides that hold a weight, all at g_max
     spread = 0.0105392 + 0.0786 - 0.046924
     assert abs(written.mean() - 1) < 4 * spread / math.sqrt(MANY / 2)
     assert written.std() == pytest.approx(spread, rel=0.02)
-    exponents = pair.nu[0][0, 0, 1::2]
+    exponents = pair.cells.nu[0][0, 0, 1::2]
     assert exponents.mean() == pytest.approx(0.049, rel=0.01)
     assert exponents.std() == pytest.approx(0.008, rel=0.02)
 
@@ -98,3 +100,132 @@ def test_deploy_prints_and_draws_accuracy_by_time(tmp_path: Path, capsys: pytest
     assert "compensated" in capsys.readouterr().out
     assert main(["deploy", str(run), "--device", "taox-tio2"]) == 2
     assert "no effect: the card has no [retention]" in capsys.readouterr().err
+
+
+def moments(name: str, target: float, time_s: float) -> tuple[float, float]:
+    """Mean and sd of conductances written to a share of g_max, as they are read."""
+    found = card(name)
+    assert isinstance(found, SynapseCard)
+    seen = written(found, np.full(MANY, target), Streams(0), 0).read(time_s, 0)
+    return float(seen.mean()), float(seen.std())
+
+
+def test_hermes_devices_follow_their_published_branches() -> None:
+    for name, g_max, write, sd_high, flicker_high, t0 in (
+        (
+            "pcm-hermes",
+            10.35,
+            (0.15781817, 2.32443916, -2.16310839, 0.68841818),
+            (0.0104, 0.0116, -0.0165),
+            (0.0088, 0.0768, -0.1352, 0.0664),
+            200.0,
+        ),
+        (
+            "pcm-hermes-pair",
+            20.7,
+            (0.16603222, 4.71806468, -8.48101252, 4.68961419),
+            (0.0073, 0.0093, -0.0118),
+            (0.0123, 0.0211, -0.0280, 0.0069),
+            300.0,
+        ),
+    ):
+        found = card(name)
+        assert isinstance(found, SynapseCard)
+        kept = found.retention
+        assert kept is not None
+        g = np.array([0.05, 0.6])
+        mean, sd = kept.exponents(g)
+        assert mean.tolist() == pytest.approx(
+            [-0.0387 * math.log(0.05) - 0.0182, -0.0436 * 0.36 - 0.0126 * 0.6 + 0.0736]
+        )
+        low = -0.0120 * math.log(0.05) - 0.0023 if g_max < 11 else -0.0117 * math.log(0.05) - 0.0057
+        assert sd.tolist() == pytest.approx([low, sum(c * 0.6**k for k, c in enumerate(sd_high))])
+        low = -0.0078 * math.log(0.05) + 0.0038 if g_max < 11 else -0.0117 * math.log(0.05) - 0.0069
+        wanted = [low, sum(c * 0.6**k for k, c in enumerate(flicker_high))]
+        assert kept.flickers(g).tolist() == pytest.approx(wanted)
+        spread = sum(c * 0.6**k for k, c in enumerate(write)) / g_max
+        cells = written(found, np.full(MANY, 0.6), Streams(0), 0)
+        assert isinstance(cells, Drifting)
+        assert cells.g.std() == pytest.approx(spread, rel=0.01)
+        year = np.median(cells.read(YEAR, 1)) / np.median(cells.g)
+        assert year == pytest.approx(((YEAR + t0) / t0) ** -mean[1], rel=0.01)
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "time_s", "mean", "sd"),
+    [
+        # sigma(uS) of the sources, over g_max
+        ("pcm-joshi", 0.4, 0.0, 0.4, (-0.00178767 * 100 + 0.07585724 * 10 + 0.28638599) / 25),
+        ("rram-milo", 0.6, 0.0, 0.6, (-0.009107 * 135 + 4.782321) / 225),
+        ("rram-wan", 0.5, 1.0, 0.5, (-16.815 / 16 + 45.393 / 8 - 43.853 / 4 + 16.030 / 2 + 0.348) / 40),
+        ("rram-wan", 0.5, 2 * DAY, 0.5, (-11.934 / 16 + 37.062 / 8 - 43.507 / 4 + 20.274 / 2 + 0.782) / 40),
+        (
+            "reram-cmo",
+            0.6,
+            1e4,
+            0.6 - 0.08900206 * math.log(1e4) / 88.19,
+            math.hypot(
+                0.00081107 + 0.00106879 * 0.6 * 88.19,
+                0.04201137 * math.log(1e4) + 0.41183342,
+                0.0277316483 * math.log10(0.6 * 88.19) * math.sqrt(math.log((1 + 1e-6) / 2e-6)),
+            )
+            / 88.19,
+        ),
+        (
+            "sonos",
+            0.25,
+            0.0,
+            0.25,
+            math.hypot(
+                19.88665 * (1 - math.exp(-400 / 176.3115)), 12.58037 * (1 - math.exp(-400 / 215.36557))
+            )
+            / 1600,
+        ),
+    ],
+)
+def test_relaxing_devices_have_the_moments_of_their_sources(
+    name: str, target: float, time_s: float, mean: float, sd: float
+) -> None:
+    found = moments(name, target, time_s)
+    assert found[0] == pytest.approx(mean, abs=4 * sd / math.sqrt(MANY))
+    assert found[1] == pytest.approx(sd, rel=0.012)
+
+
+def test_sonos_shifts_by_its_polynomial_and_keeps_a_cells_own_deviation() -> None:
+    day3 = (1.15821e00, 1.96116e-02, -4.70807e-04, 3.67510e-06, -2.08786e-08, 6.59752e-11,
+            -1.19499e-13, 1.28435e-16, -8.11574e-20, 2.78802e-23, -4.02057e-27)  # fmt: skip
+    for target in (0.0625, 0.5, 1.0):
+        wanted = target + sum(c * (1600 * target) ** k for k, c in enumerate(day3)) / 1600
+        assert moments("sonos", target, 3 * DAY)[0] == pytest.approx(wanted, abs=2e-4)
+    found = card("sonos")
+    assert isinstance(found, SynapseCard)
+    cells = written(found, np.full(1000, 0.5), Streams(0), 0)
+    early, late = cells.read(DAY, 0), cells.read(5 * DAY, 1)
+    assert np.corrcoef(early, late)[0, 1] > 0.7
+    between = moments("sonos", 0.5, 1.5 * DAY)[0]
+    assert moments("sonos", 0.5, 2 * DAY)[0] < between < moments("sonos", 0.5, DAY)[0]
+
+
+def test_nothing_is_said_of_times_that_nobody_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_csv(tmp_path / "d.csv", 24)
+    run = tmp_path / "run"
+    flags = ["--data", str(data), "--net", "4-3", "--epochs", "1", "--seeds", "1", "--device", "float32"]
+    assert main(["train", *flags, "--out", str(run)]) == 0
+    assert main(["deploy", str(run), "--device", "sonos", "--writings", "1", "--json"]) == 0
+    text = capsys.readouterr().out
+    ages = json.loads(text[text.index('{"trial"') :])["ages"]
+    assert [age["time_s"] for age in ages] == [0.0, 60.0, 3600.0, DAY, 5 * DAY]
+    assert main(["deploy", str(run), "--device", "sonos", "--times", "0,9e5"]) == 2
+    assert "nothing is known of it later than 432000 s" in capsys.readouterr().err
+    assert main(["train", *flags[:-1], "sonos", "--out", str(tmp_path / "no")]) == 2
+    assert "writing and reading alone" in capsys.readouterr().err
+    for argv in (["devices", "trace", "sonos"], ["compare", "sonos"], ["devices", "sensitivity", "sonos"]):
+        assert main(argv) == 2
+        err = capsys.readouterr().err
+        assert "use it with hwtrain deploy" in err
+        assert err.count("\n") == 1

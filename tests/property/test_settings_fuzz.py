@@ -26,6 +26,7 @@ update = "stochastic-pulse"
 cell = "single"
 refresh = "periodic"
 refresh_every = 7
+conductances = 3
 weight_range = 2.5
 epochs = 2
 batch = 3

@@ -81,7 +81,9 @@ curvature_down = {bends[1]}
 def test_what_a_card_leaves_out_is_unknown() -> None:
     found = facts("ideal-envm")
     assert (found.label_up, found.label_down, found.symmetry_point) == (0, 0, None)
-    assert (found.c2c, found.d2d, found.energy_up_J) == (None, None, None)
+    assert (found.c2c, found.d2d) == (None, None)
+    unknown = facts("taox-hfox")
+    assert (unknown.energy_up_J, unknown.read_J, unknown.read_s, unknown.area_m2) == (None, None, None, None)
 
 
 def test_the_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,3 +139,69 @@ def test_training_pairs_seeds_and_has_both_controls(tmp_path: Path) -> None:
 def test_cards_are_asked_for() -> None:
     with pytest.raises(ConfigError, match="no card"):
         hwtrain.compare()
+
+
+FITTED = (
+    HEAD.replace('kind = "synthetic"', 'kind = "fit"')
+    + """[response]
+law = "affine"
+levels_up = 60
+levels_down = 60
+label_up = 2.0
+label_down = -3.0
+[variation]
+c2c_rel_range = 0.01
+[uncertainty]
+"range.g_max_S" = 4e-7
+"response.label_up" = 0.2
+"variation.c2c_rel_range" = 0.002
+"""
+)
+
+
+def test_fit_samples_carry_the_intervals_of_a_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "fitted.toml"
+    file.write_text(FITTED)
+    found = facts(str(file), 400)
+    low, high = found.intervals["label_up"]
+    assert (low, high) == (pytest.approx(1.8, abs=0.03), pytest.approx(2.2, abs=0.03))
+    assert found.intervals["on_off"] == (pytest.approx(4.6, abs=0.06), pytest.approx(5.4, abs=0.06))
+    assert found.intervals["c2c"] == (pytest.approx(0.008, abs=4e-4), pytest.approx(0.012, abs=4e-4))
+    assert found.intervals["label_down"] == (-3.0, -3.0)
+    assert found.label_up == 2.0
+    assert facts(str(file), 400).intervals == found.intervals
+    assert facts("pcmo", 9).intervals == {}
+    assert main(["compare", str(file), "pcmo", "--fit-samples", "50"]) == 0
+    assert "2 [1.8" in " ".join(capsys.readouterr().out.split())
+    data = write_csv(tmp_path / "d.csv", 24)
+    flags = ["--train", "--data", str(data), "--net", "4-3", "--epochs", "1", "--seeds", "2", "--json"]
+    assert main(["compare", str(file), "--fit-samples", "2", "--workers", "1", *flags]) == 0
+    made = json.loads(capsys.readouterr().out)["trained"]
+    assert [len(row["accuracies"]) for row in made] == [2, 2, 2]
+    assert [row["update"] for row in made] == ["sign-pulse", None, None]
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["pcmo", "--fit-samples", "9"], "no effect"),
+        (["FITTED", "--fit-samples", "1"], "at least 2"),
+        (["FITTED", "--fit-samples", "-1"], "at least 2"),
+        (["WRONG"], "names no number of this card"),
+        (["NEGATIVE"], "0 or more"),
+    ],
+)
+def test_bad_samples_are_one_line(
+    argv: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards = {
+        "FITTED": FITTED,
+        "WRONG": FITTED.replace('"response.label_up" =', '"response.labl_up" ='),
+        "NEGATIVE": FITTED.replace("= 0.2", "= -0.2"),
+    }
+    for name, text in cards.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    assert main(["compare", *(f"{tmp_path / word}.toml" if word in cards else word for word in argv)]) == 2
+    err = capsys.readouterr().err
+    assert part in err
+    assert err.count("\n") == 1

@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from hwtrain.arith.threefry import Streams
-from hwtrain.cards import Instrument as InstrumentCard
 from hwtrain.cards import PhysicalCard
+from hwtrain.cards.physical import Instrument as InstrumentCard
 from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentSlow, RunError
 from hwtrain.physical.instrument import Folder, Impossible, Pipe
 from hwtrain.physical.journal import Journal

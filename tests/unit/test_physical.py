@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hwtrain.arith.threefry import Streams
-from hwtrain.cards import Drive, PhysicalCard, card, card_files, cards
+from hwtrain.cards import PhysicalCard, card, card_files, cards
+from hwtrain.cards.physical import Drive
 from hwtrain.direction import Controls, Seeded
 from hwtrain.errors import CardError, ConfigError, HwtrainError, IncompatibleRule
 from hwtrain.layers.physical import Physical

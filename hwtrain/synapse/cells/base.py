@@ -23,7 +23,7 @@ class Cell(ABC):
     """One way to make a weight of conductances.
 
     Class attributes:
-        branches: conductances that a weight has.
+        branches: conductances that a weight has, where ``count`` says nothing else.
         slope: change of the weight with one conductance (as a share of the range).
         polarities: the pulses that it uses.
         gain: change of the weight by one pulse, in steps of one conductance (of a range of 1).
@@ -31,10 +31,10 @@ class Cell(ABC):
         from_zero: whether conductance is counted from 0 S to g_max instead of from g_min.
     """
 
-    branches: ClassVar[int]
-    slope: ClassVar[float]
+    branches: int
+    slope: float
     polarities: ClassVar[tuple[Literal["up", "down"], ...]] = ("up", "down")
-    gain: ClassVar[float]
+    gain: float
     refreshes: ClassVar[bool] = False
     from_zero: ClassVar[bool] = False
 
@@ -43,6 +43,11 @@ class Cell(ABC):
         self.weights = cells.g.numel() // self.branches
         self.refresh = refresh
         self.refresh_every = refresh_every
+
+    @classmethod
+    def count(cls, conductances: int) -> int:
+        """Conductances of a weight where the settings ask for so many; most cells have their own number."""
+        return cls.branches
 
     @abstractmethod
     def weight(self, g: Float[Tensor, "branches *weights"]) -> Float[Tensor, "*weights"]:
