@@ -24,6 +24,13 @@ typedef float hwt_acc;
 typedef float hwt_loss;
 #else
 typedef int32_t hwt_loss;
+#ifdef HWT_AP /* C++, by way of hwt_ap.h */
+typedef ap_int<HWT_SIGNAL_BITS> hwt_signal;
+typedef ap_int<HWT_WEIGHT_BITS> hwt_weight;
+typedef ap_int<HWT_ACC_WIDTH> hwt_acc;
+typedef ap_int<8> hwt_code;
+#else
+typedef int8_t hwt_code;
 #if HWT_SIGNAL_BITS == 8
 typedef int8_t hwt_signal;
 #else
@@ -38,6 +45,7 @@ typedef int16_t hwt_weight;
 typedef int32_t hwt_acc;
 #else
 typedef int64_t hwt_acc;
+#endif
 #endif
 #endif
 

@@ -130,15 +130,17 @@ static inline void hwt_fixed_correct(int32_t out, int32_t in_, int32_t sign, int
     int64_t overlap = (int64_t)one * one;
     for (int32_t i = 0; i < in_; i++)
         overlap += (int64_t)x[i] * before[i];
-    for (int32_t o = 0; o < out; o++)
-        z[o] = y[o] + (hwt_acc)hwt_requantize(sign < 0 ? -d[o] * overlap : d[o] * overlap, cut, 31, HWT_HALF_UP, 0);
+    for (int32_t o = 0; o < out; o++) {
+        const int64_t change = (int64_t)d[o] * overlap;
+        z[o] = y[o] + (hwt_acc)hwt_requantize(sign < 0 ? -change : change, cut, 31, HWT_HALF_UP, 0);
+    }
 }
 
 /* codes <- the nearest power of two of w / 2^low. codes, w (n) */
-static inline void hwt_pot_encode(int32_t n, int32_t low, int32_t most, int8_t *codes, const hwt_weight *w)
+static inline void hwt_pot_encode(int32_t n, int32_t low, int32_t most, hwt_code *codes, const hwt_weight *w)
 {
     for (int32_t i = 0; i < n; i++) {
-        const int32_t magnitude = w[i] < 0 ? -w[i] : w[i];
+        const int32_t weight = w[i], magnitude = weight < 0 ? -weight : weight;
         int32_t leading = -1, power;
         while (magnitude >> (leading + 1) != 0)
             leading++;
@@ -152,18 +154,18 @@ static inline void hwt_pot_encode(int32_t n, int32_t low, int32_t most, int8_t *
         if (magnitude == 0 || power < 0)
             codes[i] = 0;
         else
-            codes[i] = (int8_t)(w[i] < 0 ? -power - 1 : power + 1);
+            codes[i] = (hwt_code)(w[i] < 0 ? -power - 1 : power + 1);
     }
 }
 
 /* Codes of d as powers of two, right on average: of the two beside |d| the upper one if noise, drawn at
  * (step, 1, 0) of the stream, is below what |d| has under its leading bit. d (n) -> codes (n) */
 static inline void hwt_pot_round_error(int32_t n, uint32_t key0, uint32_t key1, uint32_t step,
-                                       const hwt_signal *d, int8_t *codes)
+                                       const hwt_signal *d, hwt_code *codes)
 {
     const uint64_t point = hwt_threefry(key0, key1, step, 256);
     for (int32_t i = 0; i < n; i++) {
-        const uint32_t magnitude = (uint32_t)(d[i] < 0 ? -(int32_t)d[i] : d[i]);
+        const uint32_t magnitude = (uint32_t)(d[i] < 0 ? -(int32_t)d[i] : (int32_t)d[i]);
         int32_t power = 0;
         if (magnitude == 0) {
             codes[i] = 0;
@@ -175,7 +177,7 @@ static inline void hwt_pot_round_error(int32_t n, uint32_t key0, uint32_t key1, 
         const uint32_t noise = (uint32_t)hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)i, 0);
         if ((noise & mask) < (magnitude & mask))
             power++;
-        codes[i] = (int8_t)(d[i] < 0 ? -power - 1 : power + 1);
+        codes[i] = (hwt_code)(d[i] < 0 ? -power - 1 : power + 1);
     }
 }
 
@@ -184,7 +186,7 @@ static inline void hwt_pot_round_error(int32_t n, uint32_t key0, uint32_t key1, 
 static inline void hwt_pot_add_outer(int32_t groups, int32_t out, int32_t in_, int32_t pairs,
                                      int32_t sign, int32_t rate, int32_t shift, int32_t rounding,
                                      uint32_t key0, uint32_t key1, uint32_t step, hwt_weight *w,
-                                     const hwt_signal *x, const int8_t *codes)
+                                     const hwt_signal *x, const hwt_code *codes)
 {
     const uint64_t point = hwt_threefry(key0, key1, step, 0);
     const int32_t cut = shift + rate < 62 ? shift + rate : 62;
@@ -211,16 +213,16 @@ static inline void hwt_pot_add_outer(int32_t groups, int32_t out, int32_t in_, i
 }
 
 /* x * sign * 2^k: a shift and a choice. The shift is that of the bits, for C leaves negative ones open. */
-static inline hwt_acc hwt_pot_shift(int8_t code, hwt_signal x)
+static inline hwt_acc hwt_pot_shift(hwt_code code, hwt_signal x)
 {
-    const int32_t power = (code < 0 ? -code : code) - 1;
-    const hwt_acc shifted = code == 0 ? 0 : (hwt_acc)((uint64_t)(int64_t)x << power);
-    return code < 0 ? -shifted : shifted;
+    const int32_t sign = code, power = (sign < 0 ? -sign : sign) - 1;
+    const hwt_acc shifted = sign == 0 ? (hwt_acc)0 : (hwt_acc)((uint64_t)(int64_t)x << power);
+    return sign < 0 ? (hwt_acc)-shifted : shifted;
 }
 
 /* y = W x by shifts. codes (groups, out, in_), x (batch, groups, in_) -> y (batch, groups, out) */
 static inline void hwt_pot_read(int32_t groups, int32_t out, int32_t in_, int32_t batch,
-                                const int8_t *codes, const hwt_signal *x, hwt_acc *y)
+                                const hwt_code *codes, const hwt_signal *x, hwt_acc *y)
 {
     for (int32_t b = 0; b < batch; b++)
         for (int32_t g = 0; g < groups; g++)
@@ -237,7 +239,7 @@ static inline void hwt_pot_read(int32_t groups, int32_t out, int32_t in_, int32_
 
 /* W^T d by shifts. codes (groups, out, in_), d (batch, groups, out) -> y (batch, groups, in_) */
 static inline void hwt_pot_read_t(int32_t groups, int32_t out, int32_t in_, int32_t batch,
-                                  const int8_t *codes, const hwt_signal *d, hwt_acc *y)
+                                  const hwt_code *codes, const hwt_signal *d, hwt_acc *y)
 {
     for (int32_t b = 0; b < batch; b++)
         for (int32_t g = 0; g < groups; g++) {
@@ -308,7 +310,7 @@ static inline void hwt_pool_average_input_gradient(int32_t batch, int32_t channe
                 const int32_t r = h / size, c = w / size;
                 *y++ = r < rows && c < columns
                     ? (hwt_signal)hwt_requantize(d[r * columns + c], shift, HWT_SIGNAL_BITS, HWT_HALF_UP, 0)
-                    : 0;
+                    : (hwt_signal)0;
             }
 }
 
@@ -320,7 +322,7 @@ static inline void hwt_squared_error_forward(int32_t batch, int32_t classes, int
     for (int32_t n = 0; n < batch; n++, z += classes, d += classes) {
         int64_t total = 0;
         for (int32_t c = 0; c < classes; c++) {
-            const int64_t error = c == labels[n] ? z[c] - ((int64_t)1 << frac) : z[c];
+            const int64_t error = (int64_t)z[c] - (c == labels[n] ? (int64_t)1 << frac : 0);
             total += error * error;
             d[c] = (hwt_signal)hwt_requantize(error, frac - error_frac, HWT_SIGNAL_BITS, HWT_HALF_UP, 0);
         }
@@ -347,7 +349,7 @@ static inline void hwt_softmax2_forward(int32_t batch, int32_t classes, int32_t 
         int64_t largest = z[0], total = 0;
         int32_t place = 15;
         for (int32_t c = 1; c < classes; c++)
-            largest = z[c] > largest ? z[c] : largest;
+            largest = z[c] > largest ? (int64_t)z[c] : largest;
         for (int32_t c = 0; c < classes; c++)
             total += hwt_softmax2_power(largest - z[c], frac, exp2);
         while (total >> (place + 1) != 0) /* at least one power is 1, so the leading bit is at 15 or above */

@@ -22,7 +22,7 @@ static inline void hwt_im2col_im2col(int32_t batch, int32_t channels, int32_t he
             for (int32_t h = top; h < top + filter; h++)
                 for (int32_t w = left; w < left + filter; w++) {
                     const int inside = h >= 0 && h < height && w >= 0 && w < width;
-                    *y++ = inside ? x[((n * channels + c) * height + h) * width + w] : 0;
+                    *y++ = inside ? x[((n * channels + c) * height + h) * width + w] : (hwt_signal)0;
                 }
     }
 }

@@ -44,7 +44,7 @@ static inline void hwt_vector_copy(int32_t n, hwt_signal *into, const hwt_signal
 static inline void hwt_vector_gate(int32_t n, const hwt_signal *a, const int32_t *flag, hwt_signal *y)
 {
     for (int32_t i = 0; i < n; i++)
-        y[i] = *flag != 0 ? a[i] : 0;
+        y[i] = *flag != 0 ? a[i] : (hwt_signal)0;
 }
 
 /* loss (batch) if the flag is not 0, else zeros -> y (batch) */
@@ -91,14 +91,14 @@ static inline void hwt_vector_within(int32_t n, HWT_TERM limit, const hwt_signal
 static inline void hwt_relu_forward(int32_t n, const hwt_signal *x, hwt_signal *y)
 {
     for (int32_t i = 0; i < n; i++)
-        y[i] = x[i] > 0 ? x[i] : 0;
+        y[i] = x[i] > 0 ? x[i] : (hwt_signal)0;
 }
 
 /* d where the output is positive, else 0. d, y (n) -> z (n) */
 static inline void hwt_relu_input_gradient(int32_t n, const hwt_signal *d, const hwt_signal *y, hwt_signal *z)
 {
     for (int32_t i = 0; i < n; i++)
-        z[i] = y[i] > 0 ? d[i] : 0;
+        z[i] = y[i] > 0 ? d[i] : (hwt_signal)0;
 }
 
 #endif

@@ -1,4 +1,4 @@
-"""hwtrain cosim: exported RTL beside the interpreter, under Verilator."""
+"""hwtrain cosim: exported RTL, or exported C as a circuit, under Verilator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from hwtrain.flags import flag, json_flag, verb
 def add(verbs: Any) -> None:
     """The verb and its flags."""
     one = verb(verbs, "cosim", _cosim, "exported RTL beside the interpreter, under Verilator")
-    one.add_argument("folder", type=Path, metavar="DIR", help="folder of hwtrain export --to rtl")
-    flag(one, "--steps", type=int, default=1000, help="consecutive training steps (1000)")
+    one.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder of hwtrain export --to rtl, or --to hls"
+    )
+    flag(one, "--steps", type=int, help="consecutive training steps (1000 of RTL, 20 of a circuit of the C)")
     json_flag(one)
 
 
 def _cosim(found: argparse.Namespace) -> int:
-    from hwtrain.console.cosim import print_cosim
+    from hwtrain.console.cosim import print_circuit, print_cosim
 
-    return 0 if print_cosim(found.folder, found.steps, as_json=found.json) else 1
+    if (found.folder / "hwt_net.c").is_file():
+        print_circuit(found.folder, 20 if found.steps is None else found.steps, as_json=found.json)
+        return 0
+    steps = 1000 if found.steps is None else found.steps
+    return 0 if print_cosim(found.folder, steps, as_json=found.json) else 1

@@ -26,3 +26,27 @@ def print_cosim(folder: Path, steps: int, *, as_json: bool) -> bool:
         f"wrong frames dropped; speculation: {found.hits} hits, {found.misses} misses (sequential)"
     )
     return found.mismatches == 0
+
+
+def print_circuit(folder: Path, steps: int, *, as_json: bool) -> None:
+    """How long the circuit that a compiler made of the C was equal to it; a difference is an error."""
+    from rich.console import Console
+
+    from hwtrain.errors import ConfigError
+    from hwtrain.export.c_to_rtl import STALL_PERCENT, circuit, matched
+
+    if steps < 1:
+        raise ConfigError(f"steps = {steps}: at least 1")
+    with Console(stderr=True).status("C to RTL: clang, CIRCT, Verilator; minutes, once") as status:
+        made = circuit(folder)
+        status.update(f"the circuit learns, {steps} steps, twice")
+        free, stalled = matched(made, folder, steps), matched(made, folder, steps, STALL_PERCENT)
+    if as_json:
+        print(json.dumps({"lines": made.lines, "free": vars(free), "stalled": vars(stalled)}))
+        return
+    compared = free.compared + stalled.compared
+    print(
+        f"{steps:,} steps, twice: {compared:,} values of circuit and C compared, 0 differ\n"
+        f"  {made.lines:,} lines of SystemVerilog by CIRCT. Its loops do not overlap: its cycles "
+        f"({free.cycles / steps:,.0f} a step) are not what a synthesis tool of yours reaches."
+    )

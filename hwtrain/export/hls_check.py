@@ -60,21 +60,30 @@ def check_export(folder: Path) -> int:
         NativeError: no compiler to preprocess it with.
         ProgramError: names the function and what is wrong in it.
     """
-    source = folder / "hwt_net.c"
-    if not source.is_file():
-        raise RunError(f"{source}: no such file: name a folder that hwtrain export --to hls made")
-    text = _expanded(folder, ("-D__VITIS_HLS__",))
-    tree = c_parser.CParser().parse(text, str(source))
-    functions = {node.decl.name: node for node in tree.ext if isinstance(node, c_ast.FuncDef)}
+    functions = functions_of(folder)
     tops = [name for name in functions if name.startswith("hwt_net_")]
-    if not tops:
-        raise ProgramError(f"{source}: no function is called hwt_net_...: export it again")
     reached = _reached(functions, tops)
     pragmas = 0
     for name in reached:
         pragmas += _pragmas(functions[name])
         _subset(functions[name], top=name in tops)
     return pragmas + len(reached)
+
+
+def functions_of(folder: Path) -> dict[str, Any]:
+    """The functions of the C of a folder, as pycparser reads them, with every pragma.
+
+    Raises:
+        as check_export.
+    """
+    source = folder / "hwt_net.c"
+    if not source.is_file():
+        raise RunError(f"{source}: no such file: name a folder that hwtrain export --to hls made")
+    tree = c_parser.CParser().parse(_expanded(folder, ("-D__VITIS_HLS__",)), str(source))
+    functions = {node.decl.name: node for node in tree.ext if isinstance(node, c_ast.FuncDef)}
+    if not any(name.startswith("hwt_net_") for name in functions):
+        raise ProgramError(f"{source}: no function is called hwt_net_...: export it again")
+    return functions
 
 
 def _expanded(folder: Path, defines: tuple[str, ...]) -> str:

@@ -64,7 +64,7 @@ def host_c(
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
     printer = _Printer(program, layout, order, threads, rate=rate, handed=handed)
     parts = [
-        f"/* {program.listing.name}: a program of hwtrain; the kernels are in fpga/include. */",
+        f"/* {in_comment(program.listing.name)}: a program of hwtrain; the kernels are in fpga/include. */",
         *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 else []),
         *printer.macros(),
         '#include "hwt_net16.h"' if program.halves else '#include "hwt.h"',
@@ -107,12 +107,17 @@ def identifiers(names: Iterator[str]) -> dict[str, str]:
     """A C name for each name, all different."""
     found: dict[str, str] = {}
     for name in names:
-        made = re.sub(r"\W", "_", name.removesuffix("/weights"))
+        made = re.sub(r"\W", "_", name.removesuffix("/weights"), flags=re.ASCII)
         made = f"b_{made}" if not made[0].isalpha() else made
         while made in found.values() or made in _KEYWORDS:
             made += "_"
         found[name] = made
     return found
+
+
+def in_comment(name: str) -> str:
+    """A name that its user chose, as a comment may hold it."""
+    return re.sub(r"[^\w .,:=+-]", "_", name, flags=re.ASCII)
 
 
 _KEYWORDS = {
@@ -248,7 +253,7 @@ class _Printer:
                 case Call():
                     if node.where != where:
                         where = node.where
-                        yield f"{indent}/* {where or 'loss'} */"
+                        yield f"{indent}/* {in_comment(where or 'loss')} */"
                     yield f"{indent}{self._call(node)}"
                 case Repeat():
                     yield f"{indent}{self._loop(node)}"

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwtrain.errors import NativeError, ProgramError, RunError
-from hwtrain.export.host_c import TYPES, host_c, identifiers, refuse_missing
+from hwtrain.export.host_c import TYPES, host_c, identifiers, in_comment, refuse_missing
 from hwtrain.export.run import InterpretRunner, Memory
 from hwtrain.files import cannot, write_file
 from hwtrain.native import compiler
@@ -207,7 +207,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         if buffer.role == "const":
             contents.append(_array(layout.names[name], buffer.format, program.contents[name]))
     given: dict[str, Any] = {
-        "name": program.listing.name,
+        "name": in_comment(program.listing.name),
         "title": title,
         "printed": printed.source.replace("void hwt_step(", "static void net_step(").replace(
             "void hwt_predict(", "static void net_predict("

@@ -59,14 +59,26 @@ def lint(sources: Sequence[Path], top: str) -> str:
     return "" if done.returncode == 0 and not done.stderr else done.stderr or done.stdout
 
 
-def build(sources: Sequence[Path], top: str, harness: Path, optimize: str = "-O2") -> Path:
+def build(
+    sources: Sequence[Path],
+    top: str,
+    harness: Path,
+    optimize: str = "-O2",
+    include: Sequence[Path] = (),
+    *,
+    lint: bool = True,
+) -> Path:
     """The program of a harness that drives ``top``; as a class the model is called ``Model``.
+
+    ``include`` are folders of C that the harness includes. Without ``lint`` the sources may be untidy: a
+    machine has written them.
 
     Raises:
         NativeError: no Verilator, no C++ compiler, or one of them refuses the sources.
     """
     tool, compiler = root(), cxx()
-    texts = [file.name + "\0" + file.read_text() for file in [*sources, harness]]
+    headers = [file for folder in include for file in sorted(folder.glob("*.[ch]"))]
+    texts = [file.name + "\0" + file.read_text() for file in [*sources, harness, *headers]]
     known = "\0".join([_version(tool), _compiler_version(compiler), top, optimize, *texts])
     program = cache_folder() / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.sim"
     if program.exists():
@@ -75,7 +87,8 @@ def build(sources: Sequence[Path], top: str, harness: Path, optimize: str = "-O2
         program.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
             made = Path(scratch)
-            flags = ["--cc", "-O3", "-Wall", "--quiet", "--output-split", "0", "--prefix", "Model"]
+            warnings = ["-Wall"] if lint else ["-Wno-lint", "-Wno-fatal"]
+            flags = ["--cc", "-O3", *warnings, "--quiet", "--output-split", "0", "--prefix", "Model"]
             done = _call(
                 [*flags, "--top-module", top, "--Mdir", scratch, *map(str, sources)], BUILD_TIMEOUT_S
             )
@@ -83,7 +96,8 @@ def build(sources: Sequence[Path], top: str, harness: Path, optimize: str = "-O2
                 raise NativeError(f"Verilator refuses {top}: {_first_error(done.stderr)}")
             objects = _runtime(compiler, made)
             files = [*sorted(made.glob("*.cpp")), harness, *objects]
-            _compile(compiler, [optimize, f"-I{scratch}", *map(str, files), "-pthread"], made / "simulation")
+            folders = [f"-I{folder}" for folder in (scratch, *include)]
+            _compile(compiler, [optimize, *folders, *map(str, files), "-pthread"], made / "simulation")
             (made / "simulation").replace(program)  # in one move: another process may be building the same
     except subprocess.TimeoutExpired:
         raise NativeError(

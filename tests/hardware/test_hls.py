@@ -22,7 +22,7 @@ from hwtrain.export.printers.hls import Hls
 from hwtrain.nets.base import mlp
 from hwtrain.program.lower import lower
 from hwtrain.rules.speculative import Speculative
-from tests.programs import bound_on
+from tests.programs import bound_on, loss_of
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 STEPS = 25
@@ -33,9 +33,14 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def export(folder: Path, mode: str, device: str, spec: str = "8-6-4", steps: int = STEPS) -> int:
-    """A net with two hot spots a class, exported with its own samples."""
-    bound = bound_on(mlp(spec, "relu"), device, Speculative(**MODES[mode]))
+def export(
+    folder: Path, mode: str, device: str, spec: str = "8-6-4", steps: int = STEPS, loss: str | None = None
+) -> int:
+    """A net with a centre for each class, exported with samples about it."""
+    net = mlp(spec, "relu")
+    if loss is not None:
+        net.with_loss(loss_of(loss))
+    bound = bound_on(net, device, Speculative(**MODES[mode]))
     inputs, classes = int(spec.split("-")[0]), int(spec.split("-")[-1])
     rng = np.random.default_rng(1)
     labels = rng.integers(0, classes, (steps, 1)).astype(np.int32)
@@ -198,7 +203,7 @@ MUTANTS = [
         "13, 15, 26, 6) HWT_ADD_KEY(k0, k1, 3u)",
         "13, 15, 26, 7) HWT_ADD_KEY(k0, k1, 3u)",
     ),
-    ("vector", "hwt_relu_forward", "x[i] > 0 ? x[i] : 0", "x[i]"),
+    ("vector", "hwt_relu_forward", "x[i] > 0 ? x[i] : (hwt_signal)0", "x[i]"),
     ("vector", "hwt_relu_input_gradient", "y[i] > 0 ? d[i]", "y[i] >= 0 ? d[i]"),
     ("slots", "hwt_slots_near", "gap < 0 ? -gap : gap", "gap"),
     ("slots", "hwt_slots_near", "total < limit", "total > limit"),

@@ -1,21 +1,29 @@
-"""Threads of the native engine under ThreadSanitizer, which sees C11 atomics; with a race put in on purpose.
+"""Threads of the native engine under ThreadSanitizer; with races put in on purpose.
 
-OpenMP is not used, so no tool is needed that knows it.
+Sections run on POSIX threads and C11 atomics, which ThreadSanitizer sees as they are. The loops of a crossbar
+are divided by OpenMP: there it needs Archer, which comes with LLVM's libomp and says so when it is at work.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hwtrain.export.host_c import TYPES, HostC, host_c
+from hwtrain.export.run import NativeRunner
+from hwtrain.nets.base import mlp
 from hwtrain.program.ir import Program
+from hwtrain.program.lower import lower
 from hwtrain.program.schedule import scheduled
 from hwtrain.shipped import shipped
 from tests.differential.test_speculative import MODES, made
+from tests.programs import bound_on
 
 STEPS, THREADS = 200, 4
 
@@ -88,4 +96,70 @@ def test_a_race_put_in_on_purpose_is_seen(cc: str, tmp_path: Path) -> None:
     source, found = re.subn(r"\(\*rule_turn \? 0 : (\d+)\)", r"(*rule_turn ? \1 : 0)", printed.source)
     assert found
     said = watched(tmp_path, cc, program, source, printed)
+    assert "WARNING: ThreadSanitizer: data race" in said
+
+
+def archer(folder: Path, line: str = "", fault: str = "") -> str:
+    """What Archer and ThreadSanitizer say of a crossbar that learns on four threads of OpenMP."""
+    source = shipped("devices") / "synapse" / "src"
+    shutil.copytree(source, folder / "src")
+    header = folder / "src" / "hwt_synapse.h"
+    assert line in header.read_text()
+    header.write_text(header.read_text().replace(line, fault) if line else header.read_text())
+    bound = bound_on(mlp("64-48-10", "tanh"), "ideal-envm")
+    program = lower(bound, (64,))
+    printed = host_c(program)
+    rng = np.random.default_rng(0)
+    given = {
+        "x": rng.random((20, 1, 64), np.float32),
+        "labels": rng.integers(0, 10, (20, 1)).astype(np.int32),
+    }
+    memory = NativeRunner(program).memory(20, given)
+    lines = ["#include <stdio.h>", "#include <stdlib.h>", "int main(void) {", "void *buffers[256];"]
+    lines.append('FILE *file = fopen("memory.bin", "rb");')
+    with (folder / "memory.bin").open("wb") as file:
+        for place, name in enumerate(printed.order):
+            file.write(memory[name].tobytes())
+            size = memory[name].nbytes
+            lines.append(f"buffers[{place}] = aligned_alloc(64, {-(-size // 64) * 64 + 64});")
+            lines.append(f"if (fread(buffers[{place}], 1, {size}, file) != {size}) return 2;")
+    lines.append(f"buffers[{len(printed.order)}] = aligned_alloc(64, {-(-printed.arena // 64) * 64 + 64});")
+    lines += ["hwt_step_many(20, buffers, 0.01, 0);", 'puts("learnt");', "return 0; }"]
+    (folder / "watched.c").write_text(printed.source + "\n".join(lines) + "\n")
+    kernels = shipped("fpga")
+    flags = [
+        "-std=c99",
+        "-O1",
+        "-g",
+        "-ffp-contract=off",
+        "-fopenmp",
+        "-DHWT_THREADS=4",
+        "-fsanitize=thread",
+        "-w",
+    ]
+    include = [folder / "src", kernels / "include", kernels / "host", shipped("devices") / "mcu" / "src"]
+    command = ["clang", *flags, *(f"-I{place}" for place in include), "watched.c", "-o", "watched", "-lm"]
+    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    told = {"ARCHER_OPTIONS": "verbose=1", "TSAN_OPTIONS": "ignore_noninstrumented_modules=1"}
+    done = subprocess.run(
+        ["./watched"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | told,
+    )
+    said = done.stdout + done.stderr
+    assert "Archer detected OpenMP application with TSan" in said, said[:2000]
+    assert "learnt" in said, said[:2000]
+    return said
+
+
+@pytest.mark.slow
+def test_a_crossbar_on_openmp_has_no_race_and_one_put_in_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    assert "data race" not in archer(tmp_path / "sound")
+    (tmp_path / "faulty").mkdir()
+    said = archer(tmp_path / "faulty", "hwt_fill(&a, &pair, &tally[t]", "hwt_fill(&a, &pair, &tally[0]")
     assert "WARNING: ThreadSanitizer: data race" in said

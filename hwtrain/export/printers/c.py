@@ -23,7 +23,7 @@ from hwtrain.export.folder import (
     vectors,
     whole_folder,
 )
-from hwtrain.export.host_c import TYPES, host_c, identifiers
+from hwtrain.export.host_c import TYPES, host_c, identifiers, in_comment
 from hwtrain.export.printers.base import Printer
 from hwtrain.export.run import Memory
 from hwtrain.files import write_file
@@ -93,7 +93,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
             judged.append(row)
     compared = sum(int(row["size"]) for row in judged)
     given_names = {
-        "name": program.listing.name,
+        "name": in_comment(program.listing.name),
         "steps": steps,
         "entries": list(program.entries),
         "meaning": MEANING,

@@ -6,6 +6,7 @@ of macros. The bench is run before the folder is called done.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from hwtrain.export.folder import (
     whole_folder,
 )
 from hwtrain.export.hls_check import check_export
-from hwtrain.export.host_c import TYPES, arrays_c, identifiers, macros
+from hwtrain.export.host_c import TYPES, arrays_c, identifiers, in_comment, macros
 from hwtrain.export.printers.base import Printer
 from hwtrain.export.run import Memory
 from hwtrain.files import make_folder, write_file
 from hwtrain.kernels.fixed import halvings
+from hwtrain.program.bounds import bounds
 from hwtrain.program.ir import Buffer, Entry, Program, refs
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
@@ -71,7 +73,10 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
     steps = len(samples["x"])
     before, after = vectors(program, samples, lr)
     names = identifiers(iter(program.buffers))
+    sums = bounds(program)
     rows = {name: _row(program, name, names[name], steps) for name in program.buffers}
+    for name in sums:
+        rows[name]["ap"] = "hwt_acc"
     kept = {name: row for name, row in rows.items() if program.buffers[name].role != "temp"}
     judged = [row for row in kept.values() if not row["given"]]
     make_folder(folder / "vectors")
@@ -85,7 +90,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
     compared = sum(int(row["size"]) for row in judged)
     main = tops[0]
     given = {
-        "name": program.listing.name,
+        "name": in_comment(program.listing.name),
         "steps": steps,
         "rows": list(kept.values()),
         "judged": judged,
@@ -101,6 +106,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         "inputs": program.buffers["x"].size,
         "outputs": program.buffers["loss"].size,
         "classes": program.buffers["z"].size,
+        "acc_width": max(sums.values(), default=1).bit_length() + 1,
         "macros": "\n".join(macros(program)),
         "formats": formats(program),
         "lr": halvings(lr),
@@ -118,6 +124,7 @@ def _row(program: Program, name: str, c_name: str, steps: int) -> dict[str, Any]
     return {
         "name": c_name,
         "type": TYPES[buffer.format],
+        "ap": {"i8": "ap_int<8>", "i16": "ap_int<16>"}.get(buffer.format, TYPES[buffer.format]),
         "const": "const " if given else "",
         "shape": "x".join(map(str, buffer.whole)),
         "role_name": buffer.role,
@@ -141,7 +148,15 @@ def _top(program: Program, entry: Entry, rows: dict[str, Any], source: list[str]
         "temporaries": [rows[name] for name in order if program.buffers[name].role == "temp"],
         "call": [rows[name]["name"] for name in order],
         "source": "\n".join(source),
+        "ap_source": _in_ap(source, {rows[name]["name"]: rows[name]["ap"] for name in order}),
     }
+
+
+def _in_ap(source: list[str], types: dict[str, str]) -> str:
+    """A printed entry with its arguments in ap_int."""
+    argument = re.compile(r"    (const )?\w+ (\w+)\[")
+    text = "\n".join(source)
+    return argument.sub(lambda said: f"    {said[1] or ''}{types[said[2]]} {said[2]}[", text)
 
 
 def _hex(folder: Path, name: str, values: NDArray[Any]) -> None:

@@ -13,6 +13,7 @@ from safetensors.numpy import save as write_tensors
 
 from hwtrain.errors import ConfigError, ProgramError, RunError
 from hwtrain.export.cosim import RtlSettings, cosim
+from hwtrain.export.host_c import in_comment
 from hwtrain.export.printers.base import Printer
 from hwtrain.export.rtl import cycles, module_text, rtl_net
 from hwtrain.export.run import Memory
@@ -71,7 +72,7 @@ class Rtl(Printer):
                 write_file(made / "hwt_net.f", "".join(f"rtl/{name}\n" for name in files) + "hwt_net.sv\n")
                 frac = net.numbers.signal_frac
                 title = {
-                    "name": program.listing.name,
+                    "name": in_comment(program.listing.name),
                     "lanes": net.lanes,
                     "frac": frac,
                     "cycles": cycles(net),
