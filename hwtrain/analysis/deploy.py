@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import SynapseCard, card
+from hwtrain.config import SOFTWARE
 from hwtrain.errors import ConfigError
 from hwtrain.synapse.retention import written
 from hwtrain.training.engine import TorchEngine
 from hwtrain.training.rebuild import Rebuilt, rebuild
-from hwtrain.training.trial import Spec, place
+from hwtrain.training.trial import place
 
 Values = NDArray[np.float64]
 
@@ -86,14 +87,14 @@ def deploy(
         raise ConfigError("deploy needs times of 0 s or more and at least one writing: correct them")
     trial = rebuild(run)
     weights = {path: array.peek().double().numpy() for path, array in trial.bound.net.arrays()}
-    written = {path: value for path, value in weights.items() if path.endswith(".weight")}
+    on_cells = {path: value for path, value in weights.items() if path.endswith(".weight")}
     software = _accuracy(trial, weights)
     rows: list[list[tuple[float, float, float]]] = [[] for _ in times_s]
     for repeat in range(repeats):
         streams = Streams(trial.spec.seed + repeat)
         pairs = {
             path: Pair(found, value, streams, number)
-            for number, (path, value) in enumerate(sorted(written.items()))
+            for number, (path, value) in enumerate(sorted(on_cells.items()))
         }
         for number, (time_s, row) in enumerate(zip(times_s, rows, strict=True)):
             aged = {path: pair.read(time_s, number) for path, pair in pairs.items()}
@@ -103,7 +104,9 @@ def deploy(
                     _accuracy(trial, weights | aged),
                     _accuracy(trial, weights | right),
                     float(
-                        np.mean([abs(aged[path]).sum() / abs(value).sum() for path, value in written.items()])
+                        np.mean(
+                            [abs(aged[path]).sum() / abs(value).sum() for path, value in on_cells.items()]
+                        )
                     ),
                 )
             )
@@ -144,11 +147,15 @@ class Pair:
 
 
 def _accuracy(trial: Rebuilt, weights: dict[str, Values]) -> float:
-    """Of these weights as plain numbers, on the split that the run was evaluated on."""
-    spec = Spec("deployed", "backprop", "float32", trial.spec.seed, trial.spec.lr)
+    """Of these weights as plain numbers, predicted as the run's rule does, on the split that judged it."""
+    spec = replace(trial.spec, role="device", device=SOFTWARE)
     bound, ledger = place(spec, trial.config, trial.bound.net)
     for path, array in bound.net.arrays():
         array.load(torch.from_numpy(weights[path]))
+    bound.restore(trial.bound.state())
+    for (_, layer), (_, trained) in zip(bound.net.layers(), trial.bound.net.layers(), strict=True):
+        for name, value in layer.running.items():
+            value.copy_(trained.running[name])
     engine = TorchEngine(bound, ledger, 1)
     x, labels = torch.from_numpy(trial.data.eval_x), torch.from_numpy(trial.data.eval_y)
     found = engine.evaluate(x, labels, 0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from hwtrain.convert import from_torch
@@ -101,7 +102,9 @@ def _made(spec: str, loss: Loss | None) -> Net:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), factory)()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the same first weights whenever the run is taken up again
+            found = getattr(importlib.import_module(module), factory)()
     except Exception as problem:
         raise ConfigError(
             f"net = {spec!r}: {type(problem).__name__}: {problem}: mend the factory"

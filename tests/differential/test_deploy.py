@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hwtrain.analysis.deploy import Pair
+import hwtrain
+from hwtrain.analysis.deploy import Pair, deploy
 from hwtrain.arith.threefry import Purpose, Streams
 from hwtrain.cards import SynapseCard, card
 from hwtrain.cli import main
@@ -100,6 +102,31 @@ def test_deploy_prints_and_draws_accuracy_by_time(tmp_path: Path, capsys: pytest
     assert "compensated" in capsys.readouterr().out
     assert main(["deploy", str(run), "--device", "taox-tio2"]) == 2
     assert "no effect: the card has no [retention]" in capsys.readouterr().err
+
+
+NORMED = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+"""
+
+
+@pytest.mark.parametrize(("net", "rule"), [("16-8-3", "phyll"), ("normed:net", "backprop")])
+def test_what_was_trained_is_judged_as_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: str, rule: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "normed.py").write_text(NORMED)
+    rng = np.random.default_rng(0)
+    labels = np.arange(240) % 3
+    images = (rng.random((240, 1, 4, 4)) + np.eye(3)[labels].repeat(6, 1)[:, 1:17].reshape(-1, 1, 4, 4)) / 2
+    split = {"x_train": images[:120], "y_train": labels[:120], "x_test": images[120:], "y_test": labels[120:]}
+    np.savez("d.npz", **split)
+    common: dict[str, Any] = {"data": "d.npz", "net": net, "rule": rule, "device": "float32", "lr": 0.1}
+    result = hwtrain.train(**common, epochs=3, seeds=1, out="run")
+    assert result.accuracy > 0.4
+    assert deploy(Path("run"), "pcm-gst", [0.0], 1).software == pytest.approx(result.accuracy)
 
 
 def moments(name: str, target: float, time_s: float) -> tuple[float, float]:
