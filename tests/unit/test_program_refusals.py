@@ -340,6 +340,17 @@ def test_spoilt_contents_are_refused_by_buffer(tmp_path: Path, spoil: Callable[.
         load_program(tmp_path)
 
 
+def test_codes_that_are_no_powers_of_two_are_refused(tmp_path: Path) -> None:
+    _, program = small_program("mlp", "shift4")
+    program.save(tmp_path)
+    file = tmp_path / "contents.safetensors"
+    held = load(file.read_bytes())
+    held["fc1.weight/codes"].flat[3] = -8  # 4 bits end at 7: 2^6
+    file.write_bytes(save(held))
+    with pytest.raises(ProgramError, match=r"fc1\.weight/codes: a code above 7 is no power of two"):
+        load_program(tmp_path)
+
+
 def test_folder_without_a_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HwtrainError, match="cannot read the program"):
         load_program(tmp_path)
