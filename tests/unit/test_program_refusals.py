@@ -25,6 +25,7 @@ from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.layers.max_pool2d import MaxPool2d
 from hwtrain.layers.tanh import Tanh
+from hwtrain.native import build
 from hwtrain.net import Net
 from hwtrain.nets.base import mlp
 from hwtrain.program.ir import load_program
@@ -401,3 +402,14 @@ def test_buffer_of_another_format_than_the_kernel_is_refused(device: str, cc: st
     program = lower(bound_on(Net(layers), device, Toy(PlacesBound)), (1, 4, 4))
     with pytest.raises(NativeError, match=r"refuses the program: .*incompatible.pointer.type"):
         NativeRunner(program, cc=cc)
+
+
+def test_a_compiler_that_ends_without_a_word_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWTRAIN_CACHE", str(tmp_path))
+    with pytest.raises(
+        NativeError, match="false refuses the program: it ended with exit code 1 and said nothing"
+    ):
+        build("int x;", (), cc="false")
+    assert list(tmp_path.iterdir()) == []
