@@ -81,6 +81,7 @@ def _compile(source: str, include: tuple[Path, ...], flags: tuple[str, ...], cc:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
             if done.returncode:
                 said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+                said = said or f"it ended with exit code {done.returncode} and said nothing"
                 raise NativeError(f"{cc} refuses the program: {said}: try another compiler with CC=...")
             made.replace(library)  # in one move: another process may be building the same
     except subprocess.TimeoutExpired:

@@ -31,7 +31,7 @@ from hwtrain.export.run import Memory
 from hwtrain.files import write_file
 from hwtrain.program.bounds import bounds
 from hwtrain.program.interpret import Interpreter
-from hwtrain.program.ir import Call, Program, Ref, walk
+from hwtrain.program.ir import Call, Program, Ref, powers, walk
 
 EXACT = 1 << 24
 """Whole numbers below it are exact in float32."""
@@ -453,10 +453,4 @@ def _int(call: Call, name: str) -> int:
 
 def _pot_bits(program: Program) -> dict[str, int]:
     """By array of powers of two: the bits of its codes, known from what encodes it."""
-    calls = [call for nodes in program.entries.values() for call in walk(nodes)]
-    found = {}
-    for call in calls:
-        if call.kernel == "pot.encode":
-            name = call.tensors["codes"].buffer.partition("/")[0]
-            found[name] = (_int(call, "most") + 2).bit_length()
-    return found
+    return {name.partition("/")[0]: (most + 2).bit_length() for name, most in powers(program).items()}

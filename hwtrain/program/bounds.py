@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwtrain.errors import ProgramError
-from hwtrain.program.ir import Call, Format, Program, Ref, walk
+from hwtrain.program.ir import Call, Format, Program, Ref, powers, walk
 
 _MAKERS = {
     "dense.read",
@@ -50,18 +50,14 @@ def bounds(program: Program) -> dict[str, int]:
         return {}
     calls = [call for nodes in program.entries.values() for call in walk(nodes)]
     trained = {ref.buffer for call in calls for ref in call.writes()}
-    powers = {
-        call.tensors["codes"].buffer: int(call.numbers["most"])  # type: ignore[arg-type]
-        for call in calls
-        if call.kernel == "pot.encode"
-    }
+    learning = powers(program)
     found: dict[str, int] = {}
 
     def weights(ref: Ref, axis: int) -> int:
         """The largest sum of magnitudes along an axis of (groups, out, in_)."""
         if ref.buffer in trained:
             bits = _BITS[program.buffers[ref.buffer].format]
-            return ref.shape[axis] << (powers.get(ref.buffer, bits - 1))
+            return ref.shape[axis] << (learning.get(ref.buffer, bits - 1))
         held: Any = abs(program.contents[ref.buffer].astype(np.int64))
         if ref.buffer.endswith("/codes"):
             held = np.where(held > 0, 1 << np.maximum(held - 1, 0), 0)

@@ -309,6 +309,19 @@ def check(program: Program) -> None:
         )
     for entry, nodes in program.entries.items():
         _Checker(program, entry).nodes(nodes, "", set())
+    for name, most in powers(program).items():
+        if (
+            name in program.contents
+            and abs(program.contents[name].astype(np.int64)).max(initial=0) > most + 1
+        ):
+            raise ProgramError(f"{name}: a code above {most + 1} is no power of two that its kernel writes")
+
+
+def powers(program: Program) -> dict[str, int]:
+    """By buffer of power-of-two codes that learn: the largest exponent."""
+    calls = (call for nodes in program.entries.values() for call in walk(nodes))
+    encoding = (call for call in calls if call.kernel == "pot.encode")
+    return {call.tensors["codes"].buffer: int(call.numbers["most"]) for call in encoding}  # type: ignore[arg-type]
 
 
 class _Checker:

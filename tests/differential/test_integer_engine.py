@@ -165,6 +165,16 @@ def test_a_convolution_in_c_is_the_sum_by_hand(sizes: Any, rounding: Any) -> Non
         assert found.flatten().tolist() == expected
 
 
+def test_the_engine_takes_convolutions_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound, program = program_at("conv", 4, "half-up")
+    made, run = [], conv8.Convolution8.__call__
+    monkeypatch.setattr(conv8.Convolution8, "__call__", lambda self, x: made.append(1) or run(self, x))
+    runner = IntegerRunner(program)
+    memory = runner.memory(1, samples(bound, program, 1))
+    runner.run("predict", 1, memory)
+    assert len(made) == (2 if conv8.library() else 0)
+
+
 def test_a_convolution_that_c_does_not_serve_is_left_to_torch() -> None:
     w, bias = torch.ones(1, 2, 9, dtype=torch.int8), np.zeros(2, np.int64)
     sizes = {"side": 3, "stride": 1, "padding": 0}

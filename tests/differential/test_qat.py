@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from hwtrain.arith import pow2
 from hwtrain.arith.pow2 import Pot
 from hwtrain.errors import ConfigError
+from hwtrain.qat import apot
 from hwtrain.qat import pot as levels
 from hwtrain.qat.layers import GRADIENTS, FixedPoint, set_blend, shift_weights
 
@@ -148,3 +150,55 @@ def test_a_learnt_point_goes_where_the_error_is_smaller() -> None:
 def test_what_makes_no_sense_is_refused(made: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         made()
+
+
+@pytest.mark.parametrize("scale", ["tensor", "channel"])
+def test_one_additive_term_is_a_power_of_two_of_three_bits(scale: Any) -> None:
+    for seed in range(4):
+        w = weights(seed, 9, 4, 3, 3)
+        pot = Pot(3, scale=scale)
+        assert torch.equal(apot.AdditiveLevels(1, scale)(w), levels.nearest(w, levels.top(w, pot), pot))
+
+
+@pytest.mark.parametrize("terms", [2, 3])
+def test_a_sum_of_powers_of_two_is_the_nearest(terms: int) -> None:
+    """By hand: of all sums, in units that put the largest one, by log, nearest to the largest weight."""
+    choices = [[0] + [2 ** (terms * place + term) for place in range(3)] for term in range(terms)]
+    sums = {sum(chosen) for chosen in itertools.product(*choices)}
+    assert len(sums) == 4**terms
+    assert apot.levels(terms) == sorted(sums)
+    w = weights(3, 5, 8)
+    found = apot.AdditiveLevels(terms, "channel")(w)
+    for row, seen in zip(w.tolist(), found.tolist(), strict=True):
+        unit = 2.0 ** round(math.log2(max(map(abs, row)) / max(sums)))
+        for value, level in zip(row, seen, strict=True):
+            best = min(sums, key=lambda level, value=value: (abs(abs(value) / unit - level), -level))  # type: ignore[misc]
+            assert abs(level) == best * unit
+            assert level * value >= 0
+    with pytest.raises(ConfigError, match="terms = 4: a level is a sum of 1, 2 or 3"):
+        apot.levels(4)
+
+
+def test_a_net_learns_on_sums_of_powers_of_two() -> None:
+    torch.manual_seed(0)
+    net = apot.additive_weights(nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5)))
+    x, labels = torch.randn(200, 20), torch.randint(0, 5, (200,))
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.3)
+    losses = []
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(net(x), labels)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_a_layer_keeps_its_order_of_memory() -> None:
+    """Else torch turns channels-last images round at every layer."""
+    for channels in (1, 3):
+        net = nn.Conv2d(channels, 8, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        stride = net.weight.stride()
+        for zero in (True, False):
+            pot = Pot(4, zero, scale="channel")
+            assert levels.nearest(net.weight, levels.top(net.weight, pot), pot).stride() == stride

@@ -25,6 +25,7 @@ from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.layers.max_pool2d import MaxPool2d
 from hwtrain.layers.tanh import Tanh
+from hwtrain.native import build
 from hwtrain.net import Net
 from hwtrain.nets.base import mlp
 from hwtrain.program.ir import load_program
@@ -340,6 +341,17 @@ def test_spoilt_contents_are_refused_by_buffer(tmp_path: Path, spoil: Callable[.
         load_program(tmp_path)
 
 
+def test_codes_that_are_no_powers_of_two_are_refused(tmp_path: Path) -> None:
+    _, program = small_program("mlp", "shift4")
+    program.save(tmp_path)
+    file = tmp_path / "contents.safetensors"
+    held = load(file.read_bytes())
+    held["fc1.weight/codes"].flat[3] = -8  # 4 bits end at 7: 2^6
+    file.write_bytes(save(held))
+    with pytest.raises(ProgramError, match=r"fc1\.weight/codes: a code above 7 is no power of two"):
+        load_program(tmp_path)
+
+
 def test_folder_without_a_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HwtrainError, match="cannot read the program"):
         load_program(tmp_path)
@@ -390,3 +402,14 @@ def test_buffer_of_another_format_than_the_kernel_is_refused(device: str, cc: st
     program = lower(bound_on(Net(layers), device, Toy(PlacesBound)), (1, 4, 4))
     with pytest.raises(NativeError, match=r"refuses the program: .*incompatible.pointer.type"):
         NativeRunner(program, cc=cc)
+
+
+def test_a_compiler_that_ends_without_a_word_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWTRAIN_CACHE", str(tmp_path))
+    with pytest.raises(
+        NativeError, match="false refuses the program: it ended with exit code 1 and said nothing"
+    ):
+        build("int x;", (), cc="false")
+    assert list(tmp_path.iterdir()) == []
