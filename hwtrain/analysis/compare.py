@@ -20,7 +20,7 @@ from hwtrain.config import TrainConfig, make_config
 from hwtrain.errors import ConfigError
 from hwtrain.files import write_file
 from hwtrain.registry import lookup
-from hwtrain.synapse.label import UNIT, vertical_deviation
+from hwtrain.synapse.label import UNIT, label_of_rate
 from hwtrain.synapse.laws.base import Branch, Law
 from hwtrain.training.array_cost import Layout
 from hwtrain.training.cost import mean
@@ -318,10 +318,7 @@ def _label(found: SynapseCard, law: Law, way: Way, levels: float | None) -> floa
     if levels is None:
         return None  # a branch that never arrives has no whole curve
     if name == "affine":
-        rate = -math.log1p(-law.nominal(way)[1])
-        if abs(rate) < 1e-5:
-            return float(sign * rate / 8 / UNIT)
-        return float(sign * math.copysign(float(vertical_deviation(abs(rate))) / UNIT, rate))
+        return sign * label_of_rate(-math.log1p(-law.nominal(way)[1]))
     curve = path(law, way, int(levels))
     off = max((g - at / levels for at, g in enumerate(curve)), key=abs)
     return float(sign * off / UNIT)

@@ -17,24 +17,31 @@ noise then (K = 1), and the regression is a censored one (Tobit, by EM).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwtrain.analysis.estimate import estimate, t975
+from hwtrain.analysis.fit_numerics import (
+    FLOOR,
+    highest,
+    inflation,
+    least_squares,
+    mean_square,
+    powers,
+    remembered,
+    rho_of,
+    tobit,
+)
 from hwtrain.data.response import Response, Sweep
 from hwtrain.errors import DataError
-from hwtrain.synapse.label import LARGEST, UNIT, vertical_deviation
+from hwtrain.synapse.label import LARGEST, label_of_rate
 
 Values = NDArray[np.float64]
 
 _WAYS = ("up", "down")
 _Z = 1.959964
-_FLOOR = 1e-10
-"""Standard deviation, as a share of the range, below which data are exact: they are rounded to it, so that
-the last bits, which a change of unit changes, do not count."""
 _PARAMETERS = {"linear": 4, "linear (closed)": 2, "affine": 6, "affine (closed)": 4, "soft-bounds": 4}
 """Candidates. A closed loop starts one branch where the other ends; soft bounds start where it saturates."""
 
@@ -60,7 +67,7 @@ class Curve:
 
     def walk(self, count: int) -> Values:
         """The states before the first and after each pulse, without scatter."""
-        power, pulses = _powers(self.rho, count)
+        power, pulses = powers(self.rho, count)
         found: Values = power * self.start + pulses * self.c
         return found
 
@@ -184,18 +191,18 @@ class _Device:
         """Fit one candidate."""
         if self.stop != (None, None):
             return self._censored(model)
-        theta, e, jacobian = _least_squares(
+        theta, e, jacobian = least_squares(
             lambda t: self._residuals(model, t), self._start(model), gains=not self.once
         )
         number = len(e)
-        s2 = float(e @ e) / max(number - len(theta), 1) * _inflation(e)
+        s2 = float(e @ e) / max(number - len(theta), 1) * inflation(e)
         covariance = np.asarray(s2 * np.linalg.pinv(jacobian.T @ jacobian), dtype=np.float64)
         moved = [
             self._innovations(way, *branch)[:, 1:] for way, branch in enumerate(self._branches(model, theta))
         ]
-        up, down = (_mean_square(part[held[:, 1:]]) for part, held in zip(moved, self.held, strict=True))
+        up, down = (mean_square(part[held[:, 1:]]) for part, held in zip(moved, self.held, strict=True))
         variances = (up, down)
-        aic = number * math.log(max(float(e @ e) / number, _FLOOR**2)) + 2 * len(theta)
+        aic = number * math.log(max(float(e @ e) / number, FLOOR**2)) + 2 * len(theta)
         return _Solution(theta, covariance, model, aic, variances, False)
 
     def curves(self, solution: _Solution, theta: Values | None = None) -> tuple[Curve, Curve]:
@@ -232,15 +239,15 @@ class _Device:
         for way in range(2):
             count = max(self.count(way), 1)
             if model in ("linear", "affine"):
-                rho = _rho(theta[4 + way], count) if model == "affine" else 1.0
+                rho = rho_of(theta[4 + way], count) if model == "affine" else 1.0
                 found.append((rho, float(theta[2 * way]), float(theta[2 * way + 1]), float(gains[way])))
                 continue
             ends = (theta[0], theta[1]) if way == 0 else (theta[1], theta[0])
-            rho = 1.0 if model == "linear (closed)" else _rho(theta[2 + way], count)
+            rho = 1.0 if model == "linear (closed)" else rho_of(theta[2 + way], count)
             if model == "soft-bounds":
                 c = (1 - rho) * ends[1]
             else:
-                power, pulses = _powers(rho, count + 1)
+                power, pulses = powers(rho, count + 1)
                 c = (ends[1] - power[-1] * ends[0]) / pulses[-1]
             found.append((rho, float(c), float(ends[0]), float(gains[way])))
         return found
@@ -248,10 +255,10 @@ class _Device:
     def _innovations(self, way: int, rho: float, c: float, g0: float, gain: float) -> Values:
         y = self.y[way]
         keep = rho * (1 - gain)
-        power, pulses = _powers(keep, y.shape[1])
+        power, pulses = powers(keep, y.shape[1])
         found: Values = y - power * g0 - pulses * c
         if gain > 0:
-            found = found - rho * gain * _remembered(y, keep)
+            found = found - rho * gain * remembered(y, keep)
         return found
 
     def _residuals(self, model: str, theta: Values) -> Values:
@@ -270,7 +277,7 @@ class _Device:
         cu, gu, cd, gd, ru, rd, ku, kd = self._free
         tops = []
         for way, (c, g0, rate) in enumerate(((cu, gu, ru), (cd, gd, rd))):
-            power, pulses = _powers(_rho(rate, max(self.count(way), 1)), self.count(way) + 1)
+            power, pulses = powers(rho_of(rate, max(self.count(way), 1)), self.count(way) + 1)
             tops.append(power[-1] * g0 + pulses[-1] * c)
         low, high = (gu + tops[1]) / 2, (gd + tops[0]) / 2
         if not high > low:
@@ -293,10 +300,10 @@ class _Device:
         best, chosen = math.inf, (0.0, 0.0, 0.5, 0.0)
         for gain in (0.0,) if self.once else (0.0, 0.05, 0.3, 1.0):
             for rate in rates:
-                rho = _rho(rate, count)
+                rho = rho_of(rate, count)
                 keep = rho * (1 - gain)
-                power, pulses = _powers(keep, count + 1)
-                left = y - rho * gain * _remembered(y, keep) if gain else y
+                power, pulses = powers(keep, count + 1)
+                left = y - rho * gain * remembered(y, keep) if gain else y
                 columns = [np.broadcast_to(part, y.shape)[held] for part in (pulses, power)]
                 design = np.stack(columns, axis=1)
                 wanted = left[held]
@@ -328,7 +335,7 @@ class _Device:
             if not straight:
                 design[:, 1] = before
             offset = before if straight else np.zeros_like(before)
-            found, variance, likelihood = _tobit(design, after - offset, at_end, sign)
+            found, variance, likelihood = tobit(design, after - offset, at_end, sign)
             rho = 1.0 if straight else float(np.clip(found[1], 1e-9, 1.5))
             count = max(self.count(way), 1)
             theta[2 * way], theta[2 * way + 1] = found[0], float(y[:, 0].mean())
@@ -372,13 +379,13 @@ class _Device:
                 sign: float = sign,
                 parts: tuple[Values, Values, NDArray[np.bool_], Values] = (before, after, at_end, nothing),
             ) -> tuple[float, float]:
-                rho = _rho(rate, self.count(way))
-                power, pulses = _powers(rho, self.count(way) + 1)
+                rho = rho_of(rate, self.count(way))
+                power, pulses = powers(rho, self.count(way) + 1)
                 c = (ends[1] - power[-1] * ends[0]) / pulses[-1]
-                _, variance, likelihood = _tobit(parts[3], parts[1] - rho * parts[0] - c, parts[2], sign)
+                _, variance, likelihood = tobit(parts[3], parts[1] - rho * parts[0] - c, parts[2], sign)
                 return likelihood, variance
 
-            rate = 0.0 if straight else _highest(lambda r: scored(r)[0], -8.0, 20.0)
+            rate = 0.0 if straight else highest(lambda r: scored(r)[0], -8.0, 20.0)
             likelihood, variance = scored(rate)
             if not straight:
                 theta[2 + way] = rate
@@ -387,26 +394,6 @@ class _Device:
             aic += 2 * (1 if straight else 2) - 2 * likelihood
             variances.append(variance)
         return _Solution(theta, covariance, model, aic, (variances[0], variances[1]), True)
-
-
-def _highest(f: Callable[[float], float], low: float, high: float) -> float:
-    """Where f is highest: a grid of 15, then the golden section."""
-    grid = np.linspace(low, high, 15)
-    at = int(np.argmax([f(float(x)) for x in grid]))
-    low, high = float(grid[max(at - 1, 0)]), float(grid[min(at + 1, 14)])
-    golden = (math.sqrt(5) - 1) / 2
-    a, b = high - golden * (high - low), low + golden * (high - low)
-    fa, fb = f(a), f(b)
-    while high - low > 1e-6:
-        if fa > fb:
-            high, b, fb = b, a, fa
-            a = high - golden * (high - low)
-            fa = f(a)
-        else:
-            low, a, fa = a, b, fb
-            b = low + golden * (high - low)
-            fb = f(b)
-    return (low + high) / 2
 
 
 def _stops(y: list[Values], held: list[NDArray[np.bool_]]) -> tuple[float | None, float | None]:
@@ -419,162 +406,6 @@ def _stops(y: list[Values], held: list[NDArray[np.bool_]]) -> tuple[float | None
     low = float(known[0]) if number[0] >= 3 else None
     high = float(known[-1]) if number[-1] >= 3 else None
     return low, high
-
-
-def _tobit(
-    design: Values, wanted: Values, at_end: NDArray[np.bool_], sign: float
-) -> tuple[Values, float, float]:
-    """(coefficients, variance, log-likelihood); states ``at_end`` would have gone further, by EM."""
-    target = wanted.copy()
-    free = ~at_end
-    if free.sum() <= design.shape[1]:
-        free = np.ones_like(at_end)
-    found = np.asarray(np.linalg.lstsq(design[free], wanted[free], rcond=None)[0], dtype=np.float64)
-    variance = max(_mean_square(wanted[free] - design[free] @ found), _FLOOR**2)
-    inverse = np.linalg.pinv(design)
-    for _ in range(500):
-        mean = design @ found
-        sigma = math.sqrt(variance)
-        alpha = sign * (wanted - mean)[at_end] / sigma
-        hazard = _hazard(alpha)
-        target[at_end] = mean[at_end] + sign * sigma * hazard
-        lost = variance * np.clip(1 + alpha * hazard - hazard**2, 0, 1)
-        before, spread = found, variance
-        if design.size:
-            found = np.asarray(inverse @ target, dtype=np.float64)
-        e = target - design @ found
-        variance = max((float(e @ e) + float(lost.sum())) / len(e), _FLOOR**2)
-        if abs(variance - spread) < 1e-9 * spread and np.abs(found - before).max(initial=0.0) < 1e-11:
-            break
-    e = wanted - design @ found
-    sigma = math.sqrt(variance)
-    seen = -0.5 * (e[~at_end] / sigma) ** 2 - math.log(sigma) - 0.5 * math.log(2 * math.pi)
-    tails = _log_tail(sign * e[at_end] / sigma)
-    return found, variance, float(seen.sum() + tails.sum())
-
-
-_TAIL = (
-    0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807,
-    -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223,
-)  # fmt: skip
-"""Chebyshev coefficients of ln erfc, good to 1.2e-7 of erfc (Press et al., Numerical Recipes, 6.2)."""
-
-
-def _log_tail(x: Values) -> Values:
-    """ln of the normal distribution above x."""
-    z = np.abs(x) / math.sqrt(2)
-    t = 1 / (1 + z / 2)
-    above = np.log(t / 2) - z * z + np.polyval(_TAIL, t)
-    found: Values = np.where(x > 0, above, np.log1p(-np.exp(np.minimum(above, 0.0))))
-    return found
-
-
-def _hazard(x: Values) -> Values:
-    """Mean of a standard normal above x."""
-    density = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
-    found: Values = np.exp(np.minimum(density - _log_tail(x), 300))
-    return found
-
-
-def _rho(rate: float, count: int) -> float:
-    """exp(-rate / count), kept within what can be computed with."""
-    return math.exp(min(max(-rate, -40.0 * count), 40.0) / count)
-
-
-def _powers(rho: float, count: int) -> tuple[Values, Values]:
-    """rho^k and (1 - rho^k) / (1 - rho) for k = 0 .. count - 1."""
-    k = np.arange(count, dtype=float)
-    if abs(1 - rho) < 1e-13:
-        return np.ones(count), k
-    if rho <= 0:
-        return np.where(k == 0, 1.0, 0.0), np.where(k == 0, 0.0, 1.0)
-    log = math.log(rho)
-    return np.exp(k * log), np.expm1(k * log) / (rho - 1)
-
-
-def _remembered(y: Values, keep: float) -> Values:
-    """sum over j < k of keep^(k - 1 - j) y_j, by doubling."""
-    found = np.zeros_like(y)
-    found[:, 1:] = y[:, :-1]
-    shift, power = 1, keep
-    while shift < y.shape[1] and power > 1e-18:
-        added = found.copy()
-        added[:, shift:] += power * found[:, :-shift]
-        found, shift, power = added, 2 * shift, power * power
-    return found
-
-
-def _inflation(e: Values) -> float:
-    """How many neighbouring residuals count for one: (1 + r) / (1 - r) with their correlation r."""
-    power = float(e @ e)
-    r = float(e[1:] @ e[:-1]) / power if power > 0 else 0.0
-    return (1 + min(r, 0.98)) / (1 - min(r, 0.98)) if r > 0 else 1.0
-
-
-def _mean_square(e: Values) -> float:
-    return float(e @ e) / max(len(e), 1)
-
-
-def _least_squares(
-    residuals: Callable[[Values], Values], start: Values, *, gains: bool
-) -> tuple[Values, Values, Values]:
-    """(theta, residuals, Jacobian) by Levenberg and Marquardt with a numerical Jacobian.
-
-    The last two of theta are the gains: kept within [0, 1], and moved only if ``gains``.
-    """
-
-    def legal(theta: Values) -> Values:
-        theta = theta.copy()
-        theta[-2:] = np.clip(theta[-2:], 0.0, 1.0)
-        return theta
-
-    def jacobian(theta: Values) -> Values:
-        columns = []
-        for at in range(len(theta)):
-            step = 1e-6 * max(abs(float(theta[at])), 1e-2)
-            ahead, behind = theta.copy(), theta.copy()
-            ahead[at] += step
-            behind[at] -= step
-            ahead, behind = legal(ahead), legal(behind)
-            columns.append((residuals(ahead) - residuals(behind)) / (ahead[at] - behind[at]))
-        return np.stack(columns, axis=1)
-
-    theta = legal(start)
-    e = residuals(theta)
-    damping = 1e-3
-    slopes = jacobian(theta)
-    for _ in range(60):
-        active = np.ones(len(theta), dtype=bool)
-        gradient = slopes.T @ e
-        for at in (-2, -1):  # a gain that would leave its bounds stays there
-            out = (theta[at] <= 0 and gradient[at] > 0) or (theta[at] >= 1 and gradient[at] < 0)
-            active[at] = gains and not out
-        normal = slopes[:, active].T @ slopes[:, active]
-        scale = np.sqrt(np.maximum(np.diag(normal), 1e-30))
-        moved = False
-        for _ in range(12):
-            matrix = normal / np.outer(scale, scale) + damping * np.eye(len(scale))
-            step = np.zeros(len(theta))
-            step[active] = -np.linalg.lstsq(matrix, gradient[active] / scale, rcond=None)[0] / scale
-            with np.errstate(over="ignore", invalid="ignore"):  # a trial may go too far
-                trial = legal(theta + step)
-                ahead = residuals(trial) if np.abs(trial).max() < 1e4 else np.full_like(e, np.inf)
-                reached = float(ahead @ ahead)
-            if reached < float(e @ e):
-                moved = True
-                break
-            damping *= 6
-        if not moved:
-            break
-        change = float(np.abs(trial - theta).max())
-        gained = 1 - reached / float(e @ e)
-        theta, e, damping = trial, ahead, max(damping / 10, 1e-15)
-        slopes = jacobian(theta)
-        if change < 1e-12 or gained < 1e-15 or float(e @ e) < len(e) * (1e-3 * _FLOOR) ** 2:
-            break
-    idle = (theta[-2:] <= 0) | (theta[-2:] >= 1) | (not gains)
-    slopes[:, -2:] = np.where(idle, 0.0, slopes[:, -2:])
-    return theta, e, slopes
 
 
 # From curves to a card
@@ -688,7 +519,7 @@ class _Report:
                 count += number
                 if self._bound():
                     e = device._innovations(way, curve.rho, curve.c, curve.start, 1.0)[:, 1:]
-                    moves.append((_mean_square(e[device.held[way][:, 1:]]), number))
+                    moves.append((mean_square(e[device.held[way][:, 1:]]), number))
                     continue
                 keep = 1 - curve.rho**2 * (1 - curve.gain)
                 moves.append((curve.gain * curve.variance * keep, number))
@@ -804,6 +635,5 @@ def _shape(curve: Curve, low: float, high: float, way: str, every: int) -> Shape
     if last <= first * 1e-4 * 0.1:
         return Shape(sign * LARGEST, math.inf, per, 1.0)
     rate = math.log(first / last)
-    label = float(vertical_deviation(abs(rate))) / UNIT if abs(rate) > 1e-5 else abs(rate) / 8 / UNIT
     levels = wide / first if abs(rate) < 1e-9 else rate / -math.log(curve.rho)
-    return Shape(sign * math.copysign(label, rate) + 0.0, levels * every, per, -math.expm1(-rate))
+    return Shape(sign * label_of_rate(rate) + 0.0, levels * every, per, -math.expm1(-rate))

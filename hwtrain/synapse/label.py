@@ -51,6 +51,13 @@ def rate_of_label(label: ArrayLike | float) -> Values:
     return signed
 
 
+def label_of_rate(rate: float) -> float:
+    """The signed label of 1/A_norm; the inverse of ``rate_of_label``."""
+    size = abs(rate)
+    deviation = float(vertical_deviation(size)) if size > 1e-5 else size / 8  # the first order of it
+    return float(np.copysign(deviation / UNIT, rate))
+
+
 def curvature_of_label(label: ArrayLike | float) -> Values:
     """kappa = 1 - exp(-1/A_norm) of a label; negative for a label of the retracing kind."""
     return -np.expm1(-rate_of_label(label))

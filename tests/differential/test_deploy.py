@@ -174,8 +174,11 @@ def test_hermes_devices_follow_their_published_branches() -> None:
         cells = written(found, np.full(MANY, 0.6), Streams(0), 0)
         assert isinstance(cells, Drifting)
         assert cells.g.std() == pytest.approx(spread, rel=0.01)
-        year = np.median(cells.read(YEAR, 1)) / np.median(cells.g)
-        assert year == pytest.approx(((YEAR + t0) / t0) ** -mean[1], rel=0.01)
+        assert np.median(cells.nu) == pytest.approx(mean[1], rel=0.01)
+        drifted = cells.g * ((YEAR + t0) / t0) ** -cells.nu
+        noise = cells.read(YEAR, 1) / drifted - 1
+        long = math.sqrt(math.log((YEAR + t0 + 512e-9) / (2 * 512e-9)))
+        assert noise.std() == pytest.approx(float((kept.flickers(cells.g) * long).mean()), rel=0.02)
 
 
 DAY = 86_400.0
