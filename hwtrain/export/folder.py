@@ -10,8 +10,10 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from hwtrain.errors import NativeError, ProgramError, RunError
+from hwtrain.export.host_c import TYPES
 from hwtrain.export.run import InterpretRunner, Memory
 from hwtrain.files import cannot, write_file
 from hwtrain.native import compiler
@@ -71,7 +73,9 @@ def whole_folder(folder: Path, write: Callable[[Path], int]) -> int:
                 folder.rmdir()
             made.replace(folder)
     except subprocess.TimeoutExpired as problem:
-        raise NativeError(f"{problem.cmd[0]} is not done after 300 s: try fewer --steps") from None
+        raise NativeError(
+            f"{problem.cmd[0]} is not done after 300 s: try fewer --steps or a smaller net"
+        ) from None
     except OSError as problem:
         raise cannot(folder, "write the export", problem) from None
     return compared
@@ -95,9 +99,8 @@ def vectors(program: Program, samples: Memory, lr: float) -> tuple[Memory, Memor
     return before, memory
 
 
-def render(templates: str, folder: Path, values: dict[str, Any]) -> None:
-    """Every template below fpga/templates/<templates>; a file that is no ``.j2`` goes as it is."""
-    source = shipped("fpga") / "templates" / templates
+def render(source: Path, folder: Path, values: dict[str, Any]) -> None:
+    """Every template below a folder; a file that is no ``.j2`` goes as it is."""
     loader = jinja2.FileSystemLoader(source)
     room = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     for name in room.list_templates():
@@ -133,6 +136,39 @@ def run_test(folder: Path, sources: list[str], flags: tuple[str, ...], *argument
     if ran.returncode:
         said = next(iter(ran.stdout.splitlines()), f"exit status {ran.returncode}")
         raise ProgramError(f"the exported C differs from the interpreter: {said}")
+
+
+def array_c(name: str, kind: str, values: NDArray[Any]) -> str:
+    """A table; floats are written to the bit, halves as their bits."""
+    flat = values.reshape(-1)
+    if kind == "hwt_half":
+        texts = [f"0x{bits:04X}" for bits in flat.view(np.uint16).tolist()]
+    elif kind == "float":
+        texts = [f"{value.hex()}f" for value in flat.astype(np.float64).tolist()]
+    else:
+        texts = [str(value) for value in flat.tolist()]
+    lines = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]
+    return f"static const {kind} {name}[{len(texts)}] = {{\n    " + ",\n    ".join(lines) + "\n};"
+
+
+def row_of(program: Program, name: str, c_name: str, steps: int) -> dict[str, Any]:
+    """What templates say of a buffer; ``moving`` is its window in step k, ``size`` all that a bench holds."""
+    buffer = program.buffers[name]
+    given = buffer.role in ("input", "label", "const")
+    window = buffer.size * buffer.copies
+    return {
+        "name": c_name,
+        "type": TYPES[buffer.format],
+        "const": "const " if given else "",
+        "shape": "x".join(map(str, buffer.whole)),
+        "role_name": buffer.role,
+        "role": ROLES.get(buffer.role, ""),
+        "given": given,
+        "first": not given and name in program.contents,
+        "window": window,
+        "size": window * (steps if buffer.windowed else 1),
+        "moving": c_name + (f" + k * {window}" if buffer.windowed else ""),
+    }
 
 
 def formats(program: Program) -> str:

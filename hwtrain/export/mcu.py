@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -17,16 +16,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from numpy.typing import NDArray
 
-from hwtrain.errors import NativeError, ProgramError, RunError
+from hwtrain.errors import ProgramError, RunError
+from hwtrain.export.folder import array_c, render, run_test, whole_folder
 from hwtrain.export.host_c import TYPES, host_c, identifiers, in_comment, refuse_missing
 from hwtrain.export.run import InterpretRunner, Memory
-from hwtrain.files import cannot, write_file
-from hwtrain.native import compiler
-from hwtrain.program.ir import DTYPES, Program
+from hwtrain.files import write_file
+from hwtrain.program.ir import Program
 from hwtrain.shipped import shipped
 from hwtrain.sim.base import Core
 
@@ -87,23 +84,13 @@ def write_mcu(program: Program, samples: Memory, lr: float, folder: Path, title:
         raise ProgramError(
             f"batch = {batch}: a core without doubles needs a power of two: train with --batch 4"
         )
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder}: already holds files: choose another --out DIR")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            made = Path(scratch) / "export"
-            made.mkdir()
-            compared = _write(program, samples, float(np.float32(lr)), made, title)
-            _run(made)
-            if folder.exists():
-                folder.rmdir()
-            made.replace(folder)
-    except subprocess.TimeoutExpired as problem:
-        raise NativeError(f"{problem.cmd[0]} is not done after 300 s: try a smaller net") from None
-    except OSError as problem:
-        raise cannot(folder, "write the export", problem) from None
-    return compared
+
+    def write(made: Path) -> int:
+        compared = _write(program, samples, float(np.float32(lr)), made, title)
+        run_test(made, ["test.c", "hwt_net.c"], FLAGS)
+        return compared
+
+    return whole_folder(folder, write)
 
 
 def run_mcu(folder: Path, name: str, core: Core) -> Proof:
@@ -200,12 +187,12 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         for name, at in layout.offsets.items()
     ]
     contents = [
-        _array(f"first_{layout.names[name]}", program.buffers[name].format, program.contents[name])
+        array_c(f"first_{layout.names[name]}", TYPES[program.buffers[name].format], program.contents[name])
         for name in layout.offsets
     ]
     for name, buffer in program.buffers.items():
         if buffer.role == "const":
-            contents.append(_array(layout.names[name], buffer.format, program.contents[name]))
+            contents.append(array_c(layout.names[name], TYPES[buffer.format], program.contents[name]))
     given: dict[str, Any] = {
         "name": in_comment(program.listing.name),
         "title": title,
@@ -230,10 +217,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         "learned_crc": zlib.crc32(checked),
         "outputs_crc": zlib.crc32(outputs),
     }
-    loader = jinja2.FileSystemLoader(shipped("devices") / "mcu" / "templates")
-    room = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    for template in room.list_templates():
-        write_file(folder / template.removesuffix(".j2"), room.get_template(template).render(given))
+    render(shipped("devices") / "mcu" / "templates", folder, given)
     write_file(folder / "hwt_samples.h", _samples(samples))
     (folder / "include").mkdir()
     for header in sorted((shipped("devices") / "mcu" / "src").glob("*.h")):
@@ -263,19 +247,6 @@ def _argument(layout: _Layout, name: str) -> str:
     return layout.names[name]
 
 
-def _array(name: str, format_: str, values: NDArray[Any]) -> str:
-    flat = values.reshape(-1)
-    kind = TYPES[format_]
-    if format_ == "f16":
-        texts = [f"0x{bits:04X}" for bits in flat.view(np.uint16).tolist()]
-    elif format_ == "f32":
-        texts = [f"{value.hex()}f" for value in flat.astype(np.float64).tolist()]
-    else:
-        texts = [str(value) for value in flat.astype(DTYPES[format_]).tolist()]
-    lines = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]
-    return f"static const {kind} {name}[{len(texts)}] = {{\n    " + ",\n    ".join(lines) + "\n};"
-
-
 def _samples(samples: Memory) -> str:
     """The recorded samples, one row a step."""
     x = samples["x"].reshape(len(samples["x"]), -1)
@@ -292,16 +263,3 @@ def _samples(samples: Memory) -> str:
         + ",\n    ".join(classes)
         + "\n};\n"
     )
-
-
-def _run(folder: Path) -> None:
-    """What ``make test`` does, without make."""
-    command = [compiler(), *FLAGS, "test.c", "hwt_net.c", "-o", "run_test"]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
-    if built.returncode:
-        said = next((line for line in built.stderr.splitlines() if "error" in line), built.stderr[:200])
-        raise NativeError(f"{command[0]} refuses the export: {said}: try another compiler with CC=...")
-    ran = subprocess.run([folder / "run_test"], capture_output=True, text=True, check=False, timeout=300)
-    (folder / "run_test").unlink()
-    if ran.returncode:
-        raise ProgramError("the exported C differs from the interpreter")

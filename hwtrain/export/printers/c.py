@@ -7,28 +7,26 @@ with the interpreter bit for bit.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hwtrain.export.folder import (
     MEANING,
-    ROLES,
+    array_c,
     formats,
     include,
     refuse_host,
     render,
+    row_of,
     run_test,
     vectors,
     whole_folder,
 )
-from hwtrain.export.host_c import TYPES, host_c, identifiers, in_comment
+from hwtrain.export.host_c import host_c, identifiers, in_comment
 from hwtrain.export.printers.base import Printer
 from hwtrain.export.run import Memory
 from hwtrain.files import write_file
 from hwtrain.kernels.fixed import halvings
 from hwtrain.program.ir import Program
+from hwtrain.shipped import shipped
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off")
 
@@ -76,22 +74,16 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         "#include <stdint.h>\n",
     ]
     for name in printed.order:
-        buffer = program.buffers[name]
-        given = buffer.role in ("input", "label", "const")
-        size = buffer.size * (steps if buffer.windowed else buffer.copies)
-        row: dict[str, Any] = {"name": names[name], "type": TYPES[buffer.format], "size": size}
-        row |= {"shape": "x".join(map(str, buffer.whole)), "role": ROLES[buffer.role], "given": given}
-        row["first"] = not given and name in program.contents
-        row["moving"] = names[name] + (f" + step * {buffer.size}" if buffer.windowed else "")
-        rows.append(row)
-        if given:
-            lists.append(_array("", row, before[name]))
-        elif row["first"]:
-            lists.append(_array("first_", row, before[name]))
-        if not given:
-            lists.append(_array("last_", row, after[name]))
-            judged.append(row)
-    compared = sum(int(row["size"]) for row in judged)
+        told = row_of(program, name, names[name], steps)
+        rows.append(told)
+        if told["given"]:
+            lists.append(array_c(told["name"], told["type"], before[name]))
+        elif told["first"]:
+            lists.append(array_c(f"first_{told['name']}", told["type"], before[name]))
+        if not told["given"]:
+            lists.append(array_c(f"last_{told['name']}", told["type"], after[name]))
+            judged.append(told)
+    compared = sum(int(told["size"]) for told in judged)
     given_names = {
         "name": in_comment(program.listing.name),
         "steps": steps,
@@ -99,7 +91,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         "meaning": MEANING,
         "rows": rows,
         "arguments": rows,
-        "kept": [row for row in rows if not row["given"]],
+        "kept": [told for told in rows if not told["given"]],
         "judged": judged,
         "arena": printed.arena,
         "lr": halvings(lr) if integer else float(lr).hex(),
@@ -114,7 +106,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
     )
     write_file(folder / "hwt_net.h", _header(printed.source))
     write_file(folder / "vectors.h", "\n".join(lists) + "\n")
-    render("c", folder, given_names)
+    render(shipped("fpga") / "templates" / "c", folder, given_names)
     include(folder)
     return compared
 
@@ -133,15 +125,3 @@ def _header(source: str) -> str:
         if inside:
             lines.append(line)
     return "\n".join([*lines, "#endif", ""])
-
-
-def _array(prefix: str, row: dict[str, Any], values: NDArray[Any]) -> str:
-    flat = values.reshape(-1)
-    if flat.dtype == np.float32:
-        texts = [f"{value.hex()}f" for value in flat.astype(np.float64).tolist()]
-    else:
-        texts = [str(value) for value in flat.tolist()]
-    lines = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]
-    return (
-        f"static const {row['type']} {prefix}{row['name']}[{row['size']}] = {{\n" + ",\n".join(lines) + "\n};"
-    )

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from hwtrain.errors import ProgramError
 from hwtrain.export.folder import (
     MEANING,
-    ROLES,
     formats,
     include,
     refuse_host,
     render,
+    row_of,
     run_test,
     vectors,
     whole_folder,
@@ -32,7 +32,8 @@ from hwtrain.export.run import Memory
 from hwtrain.files import make_folder, write_file
 from hwtrain.kernels.fixed import halvings
 from hwtrain.program.bounds import bounds
-from hwtrain.program.ir import Buffer, Entry, Program, refs
+from hwtrain.program.ir import Entry, Program, refs
+from hwtrain.shipped import shipped
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 ENTRIES: tuple[Entry, ...] = ("step", "predict", "flush")
@@ -111,31 +112,16 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path) -> int:
         "formats": formats(program),
         "lr": halvings(lr),
     }
-    render("hls", folder, given)
+    render(shipped("fpga") / "templates" / "hls", folder, given)
     include(folder)
     return compared
 
 
 def _row(program: Program, name: str, c_name: str, steps: int) -> dict[str, Any]:
     """What the templates say of a buffer."""
-    buffer: Buffer = program.buffers[name]
-    given = buffer.role in ("input", "label", "const")
-    window = buffer.size * buffer.copies
-    return {
-        "name": c_name,
-        "type": TYPES[buffer.format],
-        "ap": {"i8": "ap_int<8>", "i16": "ap_int<16>"}.get(buffer.format, TYPES[buffer.format]),
-        "const": "const " if given else "",
-        "shape": "x".join(map(str, buffer.whole)),
-        "role_name": buffer.role,
-        "role": ROLES.get(buffer.role, ""),
-        "given": given,
-        "first": not given and name in program.contents,
-        "window": window,
-        "size": window * (steps if buffer.windowed else 1),
-        "moving": c_name + (f" + k * {window}" if buffer.windowed else ""),
-        "bundle": BUNDLES.get(buffer.role, 0),
-    }
+    buffer = program.buffers[name]
+    ap = {"i8": "ap_int<8>", "i16": "ap_int<16>"}.get(buffer.format, TYPES[buffer.format])
+    return row_of(program, name, c_name, steps) | {"ap": ap, "bundle": BUNDLES.get(buffer.role, 0)}
 
 
 def _top(program: Program, entry: Entry, rows: dict[str, Any], source: list[str]) -> dict[str, Any]:

@@ -6,18 +6,18 @@ What is written is simulated for the given steps before it is called done, and c
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from safetensors.numpy import save as write_tensors
 
-from hwtrain.errors import ConfigError, ProgramError, RunError
+from hwtrain.errors import ConfigError, ProgramError
 from hwtrain.export.cosim import RtlSettings, cosim
+from hwtrain.export.folder import whole_folder
 from hwtrain.export.host_c import in_comment
 from hwtrain.export.printers.base import Printer
 from hwtrain.export.rtl import cycles, module_text, rtl_net
 from hwtrain.export.run import Memory
-from hwtrain.files import cannot, write_file
+from hwtrain.files import write_file
 from hwtrain.program.ir import Program
 from hwtrain.shipped import shipped
 from hwtrain.sim import verilator
@@ -55,38 +55,30 @@ class Rtl(Printer):
             raise ConfigError(f"lanes = {self.options.lanes!r}: choose a power of two, at least 2")
         net = rtl_net(program, int(self.options.lanes), lr)
         verilator.root(), verilator.cxx()  # missing tools are said before anything is written
-        if out.exists() and any(out.iterdir()):
-            raise RunError(f"{out}: already holds files: choose another --out DIR")
         settings = RtlSettings(lanes=net.lanes, lr=lr)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-                made = Path(scratch) / "export"
-                program.save(made)
-                write_file(made / "samples.safetensors", write_tensors(samples))
-                write_file(made / "rtl.json", settings.model_dump_json(indent=1) + "\n")
-                write_file(made / "hwt_net.sv", module_text(net))
-                shutil.copytree(shipped("fpga") / "rtl", made / "rtl")
-                shutil.copyfile(shipped("fpga") / "bench" / "cosim.cpp", made / "cosim.cpp")
-                files = [*sorted(file.name for file in (made / "rtl").glob("*.sv"))]
-                write_file(made / "hwt_net.f", "".join(f"rtl/{name}\n" for name in files) + "hwt_net.sv\n")
-                frac = net.numbers.signal_frac
-                title = {
-                    "name": in_comment(program.listing.name),
-                    "lanes": net.lanes,
-                    "frac": frac,
-                    "cycles": cycles(net),
-                }
-                write_file(made / "README.md", _README.format(**title))
-                found = cosim(made, max(len(samples["x"]), 2))
-                if found.mismatches:
-                    raise ProgramError(
-                        f"the RTL differs from the interpreter in {found.mismatches:,} of {found.compared:,} "
-                        f"values, first in step {found.first_wrong}: nothing was written; please report it"
-                    )
-                if out.exists():
-                    out.rmdir()
-                made.replace(out)
-        except OSError as problem:
-            raise cannot(out, "write the export", problem) from None
-        return found.compared
+
+        def write(made: Path) -> int:
+            program.save(made)
+            write_file(made / "samples.safetensors", write_tensors(samples))
+            write_file(made / "rtl.json", settings.model_dump_json(indent=1) + "\n")
+            write_file(made / "hwt_net.sv", module_text(net))
+            shutil.copytree(shipped("fpga") / "rtl", made / "rtl")
+            shutil.copyfile(shipped("fpga") / "bench" / "cosim.cpp", made / "cosim.cpp")
+            files = [*sorted(file.name for file in (made / "rtl").glob("*.sv"))]
+            write_file(made / "hwt_net.f", "".join(f"rtl/{name}\n" for name in files) + "hwt_net.sv\n")
+            title = {
+                "name": in_comment(program.listing.name),
+                "lanes": net.lanes,
+                "frac": net.numbers.signal_frac,
+                "cycles": cycles(net),
+            }
+            write_file(made / "README.md", _README.format(**title))
+            found = cosim(made, max(len(samples["x"]), 2))
+            if found.mismatches:
+                raise ProgramError(
+                    f"the RTL differs from the interpreter in {found.mismatches:,} of {found.compared:,} "
+                    f"values, first in step {found.first_wrong}: nothing was written; please report it"
+                )
+            return found.compared
+
+        return whole_folder(out, write)
