@@ -7,8 +7,8 @@ takes the same 400 samples in turns, in chunks of a few milliseconds; a figure i
 chunks. The peers are PyTorch, and JAX where HWTRAIN_JAX_PYTHON names a Python that has it; without it those
 figures are null and their targets missed. Sweep: thresholds 0 to 0.5, 5 seeds, 3 epochs, beside the plain
 step with the same seeds; what is done is kept in runs/studies. Integer: the same on fixed16, with a learning
-rate of 2^-9; with 2^-7 its outputs saturate and accuracy falls to chance. The speedup of hardware is a
-model's, not a measurement:
+rate of 2^-9; it misses its target by far, for accuracy falls to chance within three epochs (with 2^-7, which
+is nearest to the float's, within one). The speedup of hardware is a model's, not a measurement:
 
     F = (W + V)/P + S    B = V/P    U = (W + V)/P
     plain: F + B + U     speculative: max(F, B + U) + c + (1 - h)(B + U)
