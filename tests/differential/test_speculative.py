@@ -20,7 +20,7 @@ from hwtrain.nets.base import mlp
 from hwtrain.program.cost import cost
 from hwtrain.program.ir import Program, walk
 from hwtrain.program.lower import lower
-from hwtrain.program.schedule import scheduled
+from hwtrain.program.schedule import handed_on, scheduled
 from hwtrain.rules.base import Bound
 from hwtrain.rules.speculative import Speculative
 from hwtrain.training.trial import Spec, place
@@ -334,6 +334,26 @@ def test_three_modes_have_one_hash_on_every_compiler_and_team(spec: str) -> None
 
 def test_a_team_of_threads_walks_through_the_same_bits() -> None:
     assert_by_hand("shadow", "float32", 60, [partial(NativeRunner, threads=2, flags=O1)])
+
+
+def test_an_input_is_handed_on_from_sample_to_sample_and_from_call_to_call() -> None:
+    n = 24
+    bound, program = made(MODES["fused-sweep"], "float32", "12-9-7-4")
+    assert list(handed_on(scheduled(program, 1))) == ["rule/signal0"]
+    x, labels = clusters(n, 12, 4)
+    codes = bound.net.encode(torch.from_numpy(x).float()).numpy().reshape(n, 1, 12)
+    memories = []
+    for runner, calls in ((InterpretRunner(program), (n,)), (c_o1(program), (1, 8, 1, 14))):
+        kept: Memory = {}
+        for first, count in zip(np.cumsum((0, *calls)), calls, strict=False):
+            part = slice(int(first), int(first) + count)
+            given = {"x": codes[part].copy(), "labels": labels[part].reshape(count, 1).copy()}
+            memory = runner.memory(count, kept | given)
+            runner.run("step", count, memory, lr=LR, step=int(first))
+            kept = {name: v for name, v in memory.items() if not program.buffers[name].windowed}
+        memories.append(kept)
+    assert not differences(*memories)
+    assert np.array_equal(memories[1]["rule/signal0"][0], codes[-1, 0])
 
 
 def test_sweeps_are_found_and_their_rows_split() -> None:

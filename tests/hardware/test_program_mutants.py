@@ -61,6 +61,8 @@ SUBJECTS: dict[str, tuple[Net | str, str | Card, Rule | None, float, float]] = {
     "settling": (toy_net(), "fixed16", Toy(SettlingBound), 1, 0.25),
     "speculating": (toy_net(), "float32", Toy(SpeculatingBound), 1, 0.25),
     "shadow": (whole_net(), "fixed16", Speculative(shadow=True, threshold=3.0), 1, 0.25),
+    "sweep": (whole_net(), "float32", Speculative(mode="fused-sweep"), 1, 0.25),
+    "warm": (whole_net(), "fixed16", Speculative(warm_up=3, threshold=9.0), 1, 0.25),
     "lookahead": (whole_net(), "fixed16", Speculative(mode="lookahead"), 1, 0.25),
 }
 
@@ -87,7 +89,9 @@ KERNELS = [
     ("math", "hwt_log", "2.0 / 5.0", "2.0 / 5.1", "cnn32"),
     ("math", "hwt_tanh", "a < 0.25f", "a < 0.5f", "cnn32"),
     ("math", "hwt_tanh", "a + a * square * p", "a - a * square * p", "cnn32"),
-    ("float32", "hwt_tree", "lane[l + half]", "lane[half]", "cnn32"),
+    ("float32", "hwt_tree", "lane[l + 4]", "lane[4]", "cnn32"),
+    ("float32", "hwt_dense_few", "& (HWT_LANES - 1)", "& (HWT_LANES - 2)", "cnn32"),
+    ("float32", "hwt_dense_few", "factor[r] * before[i]", "factor[0] * before[i]", "sweep"),
     ("float32", "hwt_dense_read(", "(n % groups)", "(n / batch)", "cnn32"),
     ("float32", "hwt_dense_read_t", "* error[o]", "* error[out - 1 - o]", "cnn32"),
     ("float32", "hwt_dense_add_outer", "k < pairs", "k < pairs - 1", "cnn32"),
@@ -153,6 +157,7 @@ KERNELS = [
     ("slots", "hwt_slots_put", "rows[b * n + i]", "rows[b * n]", "shadow"),
     ("slots", "hwt_slots_take", "labels[b] * n + i", "labels[b] * n", "shadow"),
     ("slots", "hwt_slots_tally", "best == labels[b]", "best != labels[b]", "shadow"),
+    ("slots", "hwt_slots_warm", "*left -= *left > 0", "*left -= 0", "warm"),
     ("slots", "hwt_slots_flip", "^= 1", "|= 1", "shadow"),
     ("fixed", "hwt_fixed_correct", "(int64_t)d[o] * overlap;", "overlap;", "lookahead"),
     ("vector", "hwt_vector_gate(", "!= 0", "== 0", "lookahead"),
@@ -346,6 +351,8 @@ def test_faulty_lowering_is_caught(spoil: Callable[[Step], None], name: str) -> 
 
 PRINTER = [
     (r"(\(float \*\)buffers\[\d+\]) \+ k \* \d+", r"\1", "cnn32"),  # every run on the first sample
+    (r"\(k - 1\) \*", "k *", "sweep"),  # the input of now instead of the one before
+    (r"\(n - 1\) \*", "0 *", "sweep"),
     (r"step \+ \(uint32_t\)k", "step", "cnn16"),
     (r"(float \*const t\d+ = \(float \*\)\(arena \+ )[1-9]\d*", r"\g<1>0", "cnn32"),
     (r"0x1\.0+p-1 \* lr", "0x1.8p-1 * lr", "cnn32"),
