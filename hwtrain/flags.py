@@ -66,9 +66,9 @@ def json_flag(parser: Parser, text: str = "one JSON object") -> None:
     flag(parser, "--json", action="store_true", help=text)
 
 
-def workers_flag(parser: Parser) -> None:
-    """``--workers``, the same of every verb that trains."""
-    flag(parser, "--workers", type=int, help="processes (one a core)")
+def workers_flag(parser: Parser, default: int | None = None) -> None:
+    """``--workers``, the same of every verb that trains; one a core, where the trainings are not short."""
+    flag(parser, "--workers", type=int, default=default, help=f"processes ({default or 'one a core'})")
 
 
 def workers(found: argparse.Namespace) -> int:

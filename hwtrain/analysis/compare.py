@@ -21,7 +21,7 @@ from hwtrain.errors import ConfigError
 from hwtrain.files import write_file
 from hwtrain.registry import lookup
 from hwtrain.synapse.label import UNIT, label_of_rate
-from hwtrain.synapse.laws.base import Branch, Law
+from hwtrain.synapse.laws.base import Law
 from hwtrain.training.array_cost import Layout
 from hwtrain.training.cost import mean
 from hwtrain.training.loop import run
@@ -265,13 +265,6 @@ def synapse(name: str) -> SynapseCard:
     return found
 
 
-def path(law: Law, way: Way, pulses: int) -> list[float]:
-    """Travel of the typical device after 0 .. ``pulses`` pulses."""
-    n = torch.arange(1, pulses + 1)
-    travel = law.advance(torch.zeros(pulses, dtype=torch.float64), n, branch_of(law, way)).clamp(0, 1)
-    return [0.0, *travel.tolist()]
-
-
 def _by_seed(trials: list[dict[str, Any]], role: str) -> list[float]:
     return [float(row["accuracy"]) for row in trials if row["role"] == role]
 
@@ -280,26 +273,20 @@ def _paired(these: list[float], those: list[float]) -> Estimate:
     return estimate([a - b for a, b in zip(these, those, strict=True)])
 
 
-def branch_of(law: Law, way: Way) -> Branch:
-    """The typical device's branch, in float64."""
-    step, bend = law.nominal(way)
-    return Branch(torch.tensor(step, dtype=torch.float64), torch.tensor(bend, dtype=torch.float64))
-
-
 def _middle(law: Law, way: Way) -> float:
-    return float(law.middle_step(branch_of(law, way)))
+    return float(law.middle_step(law.typical(way)))
 
 
 def _levels(law: Law, way: Way) -> int | None:
     """Fewest pulses over the range; None where no step is left at its end."""
-    branch = branch_of(law, way)
+    branch = law.typical(way)
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     first, last = (law.advance(ends, torch.ones(2, dtype=torch.long), branch) - ends).tolist()
     if last < _LEFT * first:
         return None
     pulses = 64
     while pulses <= _LONGEST:
-        travel = path(law, way, pulses)  # one walk, not one for every guess: laws may go pulse by pulse
+        travel = law.path(way, pulses)  # one walk, not one for every guess: laws may go pulse by pulse
         if travel[-1] >= _ARRIVED:
             return bisect_left(travel, _ARRIVED)
         pulses *= 2
@@ -319,7 +306,7 @@ def _label(found: SynapseCard, law: Law, way: Way, levels: float | None) -> floa
         return None  # a branch that never arrives has no whole curve
     if name == "affine":
         return sign * label_of_rate(-math.log1p(-law.nominal(way)[1]))
-    curve = path(law, way, int(levels))
+    curve = law.path(way, int(levels))
     off = max((g - at / levels for at, g in enumerate(curve)), key=abs)
     return float(sign * off / UNIT)
 
@@ -328,8 +315,8 @@ def _symmetry(law: Law) -> float | None:
     """Where the difference of the steps changes sign; None where it never does, or vanishes everywhere."""
     g = torch.linspace(0, 1, _GRID, dtype=torch.float64)
     one = torch.ones(_GRID, dtype=torch.long)
-    up = law.advance(g, one, branch_of(law, "up")) - g
-    down = law.advance(1 - g, one, branch_of(law, "down")) - (1 - g)
+    up = law.advance(g, one, law.typical("up")) - g
+    down = law.advance(1 - g, one, law.typical("down")) - (1 - g)
     off = up - down
     off = off.masked_fill(off.abs() < 1e-12, 0.0)  # what rounding leaves of equal steps
     turns = torch.nonzero(off[:-1] * off[1:] < 0).flatten()

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwtrain.analysis.compare import Way, branch_of, facts, synapse
+from hwtrain.analysis.compare import Way, facts, synapse
 from hwtrain.cards import SynapseCard, card_id
 from hwtrain.errors import ConfigError, nearest
 
@@ -48,7 +48,7 @@ def steps(found: SynapseCard, way: Way, nodes: int) -> NDArray[np.float64]:
     law = found.law()
     g = torch.linspace(0, 1, nodes, dtype=torch.float64)
     travel = g if way == "up" else 1 - g
-    moved = law.advance(travel, torch.ones(nodes, dtype=torch.long), branch_of(law, way)) - travel
+    moved = law.advance(travel, torch.ones(nodes, dtype=torch.long), law.typical(way)) - travel
     size: NDArray[np.float64] = moved.clamp(min=0).numpy()
     return size
 
@@ -211,7 +211,7 @@ PEERS: dict[str, Callable[[str, SynapseCard], Exported]] = {
 
 def _middle(found: SynapseCard, way: Way) -> float:
     law = found.law()
-    return float(law.middle_step(branch_of(law, way)))
+    return float(law.middle_step(law.typical(way)))
 
 
 def _unsaid(found: SynapseCard, peer: str, also: set[str]) -> list[str]:

@@ -59,6 +59,7 @@ def add(verbs: Any) -> None:
     flag(one, "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the model")
     flag(one, "--points", type=int, default=33, help="conductances in the table (33)")
     flag(one, "--out", type=Path, metavar="CARD", help="card to write (the model's name with .toml, here)")
+    json_flag(one)
 
     one = verb(devices, "sensitivity", _devices_sensitivity, "which property limits a device, by training")
     one.add_argument("card", help="card id or file")
@@ -66,7 +67,7 @@ def add(verbs: Any) -> None:
     flag(one, "--out", type=Path, metavar="DIR", help="folder for the tornado plot, its table and JSON")
     json_flag(one)
     train_flags(one)
-    workers_flag(one)
+    workers_flag(one, 1)  # some thirty trainings of a second: starting processes takes longer
 
 
 def _devices_list(found: argparse.Namespace) -> int:
@@ -145,7 +146,7 @@ def _devices_derive(found: argparse.Namespace) -> int:
         except ValueError:
             raise ConfigError(f"--set {text}: write NAME=VALUE, such as k_off=5e-4") from None
     pulses = {way: (getattr(found, f"v_{way}"), getattr(found, f"t_{way}")) for way in ("up", "down")}
-    return derive_card(found.model, pulses, parameters, found.points, found.out)
+    return derive_card(found.model, pulses, parameters, found.points, found.out, as_json=found.json)
 
 
 def _devices_export(found: argparse.Namespace) -> int:

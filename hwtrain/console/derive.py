@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hwtrain.cards import card_id
@@ -14,6 +15,8 @@ def derive_card(
     parameters: dict[str, float],
     points: int,
     out: Path | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Solve the model, write the card, and say what came out."""
     from hwtrain.analysis.derive import MODELS, Pulse, card_text, derive
@@ -34,6 +37,9 @@ def derive_card(
     make_folder(card.parent)
     write_file(card, card_text(found))
     low, high = found.ends_S
+    if as_json:
+        print(json.dumps({"card": str(card), "g_min_S": float(low), "g_max_S": float(high)}))
+        return 0
     print(f"{card_id(str(card))}: {quantity(low, 'S')} to {quantity(high, 'S')}")
     for way, pulse, steps in (("up", found.up, found.steps_up), ("down", found.down, found.steps_down)):
         print(

@@ -6,7 +6,7 @@ from itertools import cycle
 
 import numpy as np
 
-from hwtrain.analysis.compare import Comparison, path, synapse
+from hwtrain.analysis.compare import Comparison, synapse
 from hwtrain.report.figure import (
     BLUE,
     GREEN,
@@ -44,7 +44,7 @@ def _responses(found: Comparison, names: list[str]) -> Plot:
         law = synapse(name).law()
         x, y = [], []
         for shift, way, levels in ((0, "up", facts.levels_up), (1, "down", facts.levels_down)):
-            travel = np.array(path(law, "up" if way == "up" else "down", int(levels or _SOFT)))
+            travel = np.array(law.path("up" if way == "up" else "down", int(levels or _SOFT)))
             share = np.linspace(0, 1, len(travel))
             if len(travel) > _POINTS:
                 wanted = np.linspace(0, 1, _POINTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -61,10 +62,13 @@ def test_a_pulse_does_what_the_equations_do_in_small_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_the_shipped_card_is_what_the_command_writes(name: str, tmp_path: Path) -> None:
+def test_the_shipped_card_is_what_the_command_writes(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "made.toml"
-    assert main(["devices", "derive", name, "--out", str(file)]) == 0
+    assert main(["devices", "derive", name, "--out", str(file), "--json"]) == 0
     made, shipped = read_card(file), card(name)
+    assert json.loads(capsys.readouterr().out)["g_max_S"] == pytest.approx(made.range.g_max_S, rel=1e-3)  # type: ignore[union-attr]
     assert made.response == shipped.response  # type: ignore[union-attr]
     assert made.range == shipped.range  # type: ignore[union-attr]
     assert made.pulse == shipped.pulse  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwtrain.analysis.compare import branch_of, facts
+from hwtrain.analysis.compare import facts
 from hwtrain.analysis.peers import PEERS, export_card
 from hwtrain.cards import SynapseCard, card
 from hwtrain.data.crosssim import read_tables
@@ -79,7 +79,7 @@ def test_a_device_of_aihwkit_walks_as_the_card_does(
     for way, sign in (("up", 1), ("down", -1)):
         w = values["w_min"] if sign > 0 else values["w_max"]
         span = values["w_max"] - values["w_min"]
-        branch = branch_of(law, way)  # type: ignore[arg-type]
+        branch = law.typical(way)  # type: ignore[arg-type]
         for n in range(1, 40):
             w = pulse(kind, values, w, sign)
             travel = (w - values["w_min"]) / span if sign > 0 else (values["w_max"] - w) / span
@@ -117,7 +117,7 @@ def test_crosssim_s_tables_come_back_with_the_card_s_steps_and_scatter(tmp_path:
     rising = (response.sweeps[0].g - found.range.g_min_S) / span
     n = torch.arange(1, len(rising))
     law = found.law()
-    expected = law.advance(torch.zeros(len(n), dtype=torch.float64), n, branch_of(law, "up"))
+    expected = law.advance(torch.zeros(len(n), dtype=torch.float64), n, law.typical("up"))
     assert np.abs(rising[1:] - expected.numpy()).max() < 2e-3
     assert np.sqrt(variances) / span == pytest.approx(0.035, rel=1e-3)
 

@@ -45,6 +45,21 @@ class Law(ABC):
     def nominal(self, direction: Literal["up", "down"]) -> tuple[float, float]:
         """(step, bend) of the typical device."""
 
+    def typical(self, direction: Literal["up", "down"]) -> Branch:
+        """The typical device's branch, in float64."""
+        import torch  # not above: reading a card takes no torch
+
+        step, bend = self.nominal(direction)
+        return Branch(torch.tensor(step, dtype=torch.float64), torch.tensor(bend, dtype=torch.float64))
+
+    def path(self, direction: Literal["up", "down"], pulses: int) -> list[float]:
+        """Travel of the typical device after 0 .. ``pulses`` pulses."""
+        import torch
+
+        n = torch.arange(1, pulses + 1)
+        start = torch.zeros(pulses, dtype=torch.float64)
+        return [0.0, *self.advance(start, n, self.typical(direction)).clamp(0, 1).tolist()]
+
     @property
     def labelled(self) -> bool:
         """Whether ``bends`` can shift a nonlinearity label."""
