@@ -1,5 +1,6 @@
 /* Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, SC 2011): random words by address.
- * Key 0 and counter 0 give 6b200159 99ba4efe. hwtrain/arith/threefry.py is the same in Python. */
+ * Key 0 and counter 0 give 6b200159 99ba4efe, with 13 rounds 9d1c5ec6 8bd50731. hwtrain/arith/threefry.py is
+ * the same in Python. */
 #ifndef HWT_THREEFRY_H
 #define HWT_THREEFRY_H
 
@@ -25,6 +26,20 @@ static inline void hwt_threefry_words(uint32_t k0, uint32_t k1, uint32_t c0, uin
     HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k0, k1, 3u)
     HWT_ROUNDS(17, 29, 16, 24) HWT_ADD_KEY(k1, k2, 4u)
     HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k2, k0, 5u)
+    *first = x0;
+    *second = x1;
+}
+
+/* The block after 13 rounds, for what is drawn by the ten thousand. */
+static inline void hwt_threefry13_words(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t *first,
+                                        uint32_t *second)
+{
+    const uint32_t k2 = 0x1BD11BDAu ^ k0 ^ k1;
+    uint32_t x0 = c0 + k0, x1 = c1 + k1;
+    HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k1, k2, 1u)
+    HWT_ROUNDS(17, 29, 16, 24) HWT_ADD_KEY(k2, k0, 2u)
+    HWT_ROUNDS(13, 15, 26, 6) HWT_ADD_KEY(k0, k1, 3u)
+    HWT_ROUND(17)
     *first = x0;
     *second = x1;
 }

@@ -56,7 +56,7 @@ def write(
     updates: Int[Tensor, "1"],
     counts: Int[Tensor, "7"],
     own: Float[Tensor, "owned"],
-    typical: Float[Tensor, "6"],
+    typical: Float[Tensor, "8"],
     life: Int[Tensor, "lives"],
     edges_up: Float[Tensor, "ups"],
     edges_down: Float[Tensor, "downs"],

@@ -21,6 +21,8 @@ from hwtrain.synapse.cells.alternating_pair import AlternatingPair
 from hwtrain.synapse.cells.base import Cell
 from hwtrain.synapse.cells.unidirectional_ltp import UnidirectionalLtp
 from hwtrain.synapse.conductances import PORTION, Conductances, Landed
+from hwtrain.synapse.laws.affine import STRAIGHT
+from hwtrain.synapse.laws.base import Branch
 from hwtrain.synapse.lines import seeming, tiles
 from hwtrain.synapse.updates.base import Pulses, Site, Update, Write
 
@@ -357,7 +359,7 @@ class _ForC:
         }
         self.law = str(array._card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
-        rows = (cells.low, cells.high, cells.up.step, cells.up.bend, cells.down.step, cells.down.bend)
+        rows = (cells.low, cells.high, *self._way(cells.up), *self._way(cells.down))
         own = [row for row in rows if row.ndim]
         self.varies = sum(1 << k for k, row in enumerate(rows) if row.ndim)
         life = self._flat(cells.life) if cells.life.ndim else cells.life.reshape(1).cpu()
@@ -451,6 +453,12 @@ class _ForC:
             pulse1=pulse[1],
             step=StepNumber(array.trial.ledger.clock.step),
         )
+
+    def _way(self, branch: Branch) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the affine law: first step, mid-range step in units of it, share of the travel lost a pulse."""
+        width = self.array.cells.high - self.array.cells.low
+        lost = (branch.step * branch.bend / width).clamp(max=1.0)
+        return branch.step, 1 - branch.bend / 2, lost.masked_fill(lost.abs() < STRAIGHT, 0.0)
 
     def _flat(self, cells: Tensor) -> Tensor:
         """Values of (branches, groups, out, in_) in C's order."""

@@ -16,14 +16,20 @@ PUBLISHED = [
     ((0xFFFFFFFF,) * 2, (0xFFFFFFFF,) * 2, (0x1CB996FC, 0xBB002BE7)),
     ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
 ]
+# And "threefry2x32 13".
+FEWER_ROUNDS = [
+    ((0, 0), (0, 0), (0x9D1C5EC6, 0x8BD50731)),
+    ((0xFFFFFFFF,) * 2, (0xFFFFFFFF,) * 2, (0xFD36D048, 0x2D17272C)),
+    ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xBA3E4725, 0xF27D669E)),
+]
 MANY = 40_000
 
 
-def slow(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
+def slow(key: tuple[int, int], counter: tuple[int, int], rounds: int = 20) -> tuple[int, int]:
     """The cipher round by round, a key injection after every fourth round."""
     schedule = [key[0], key[1], 0x1BD11BDA ^ key[0] ^ key[1]]
     a, b = (counter[0] + schedule[0]) % 2**32, (counter[1] + schedule[1]) % 2**32
-    for number in range(20):
+    for number in range(rounds):
         turn = [13, 15, 26, 6, 17, 29, 16, 24][number % 8]
         a = (a + b) % 2**32
         b = (b * 2**turn % 2**32 + b // 2 ** (32 - turn)) ^ a
@@ -46,6 +52,49 @@ def test_published_vectors_come_out(
 ) -> None:
     assert threefry(key, counter) == words
     assert slow(key, counter) == words
+
+
+@pytest.mark.parametrize(("counter", "key", "words"), FEWER_ROUNDS)
+def test_published_vectors_of_13_rounds_come_out(
+    counter: tuple[int, int], key: tuple[int, int], words: tuple[int, int]
+) -> None:
+    assert threefry(key, counter, 13) == words
+    assert slow(key, counter, 13) == words
+    with np.errstate(over="ignore"):
+        given = threefry_words(key, np.array([5, 9], np.uint32), 13)
+    assert [int(word[1]) for word in given] == list(slow(key, (9, 0), 13))
+
+
+def test_one_bit_of_an_address_turns_half_the_bits_after_13_rounds() -> None:
+    rng = np.random.default_rng(2)
+    k0, k1 = rng.integers(0, 2**32, 2).tolist()
+    elements = rng.integers(0, 2**32, 4000).astype(np.uint32)
+    before = threefry_words((k0, k1), elements, 13)
+    for bit in range(32):
+        after = threefry_words((k0, k1), elements ^ np.uint32(1 << bit), 13)
+        for one, other in zip(before, after, strict=True):
+            turned = ((one ^ other)[:, None] >> np.arange(32, dtype=np.uint32) & 1).mean(0)
+            assert abs(turned - 0.5).max() < 5 * 0.5 / 4000**0.5
+
+
+def test_lots_are_bytes_of_shared_blocks_and_then_of_their_own() -> None:
+    elements = np.append(np.arange(0, 3000, 7), 2**31 - 1).astype(np.uint32)
+    key = point().key
+    for element, lot in zip(elements.tolist(), point().lots(elements).tolist(), strict=True):
+        strip, place = divmod(element, 128)
+        words = slow(key, (16 * strip + place % 16, 0), 13)
+        byte, word = (
+            words[place // 64].to_bytes(4, "little")[place // 16 % 4],
+            slow(key, (2**31 + element, 0), 13),
+        )
+        assert lot == (byte * 2**16 + word[0] // 2**16) / 2**24
+
+
+def test_lots_are_uniform_and_apart() -> None:
+    drawn = point().lots(np.arange(MANY, dtype=np.uint32)).astype(float)
+    assert stats.kstest(drawn, "uniform").pvalue > 0.01
+    for lag in (1, 16, 64, 128):
+        assert abs(np.corrcoef(drawn[:-lag], drawn[lag:])[0, 1]) < 4 / MANY**0.5
 
 
 def test_scalar_form_equals_the_slow_one_for_random_keys_and_counters() -> None:
@@ -112,7 +161,7 @@ def test_scatter_is_coins_and_dither_of_one_word() -> None:
     elements = np.arange(100, dtype=np.uint32)
     expected = []
     for e in range(100):
-        word = slow(point().key, (e // 32 * 16 + e % 16, 0))[e // 16 % 2]
+        word = slow(point().key, (e // 32 * 16 + e % 16, 0), 13)[e // 16 % 2]
         m = 64 * ((word % 2**20).bit_count() - 10) + word // 2**20 % 64 - word // 2**26
         expected.append(m * (0.0067859204 + 1.4285637e-09 * m * m))
     np.testing.assert_allclose(point().scatter(elements), expected, rtol=3e-7)
@@ -143,7 +192,7 @@ def test_scatter_is_as_nearly_normal_as_documented() -> None:
 def test_trains_are_bit_planes_of_24_words() -> None:
     lines = np.array([0, 5, 700], dtype=np.uint32)
     for line, found in zip(lines.tolist(), point().trains(lines, 31).tolist(), strict=True):
-        planes = [word for block in range(12) for word in slow(point().key, (12 * line + block, 0))]
+        planes = [word for block in range(12) for word in slow(point().key, (12 * line + block, 0), 13)]
         expected = [sum((plane >> t & 1) << (23 - k) for k, plane in enumerate(planes)) for t in range(31)]
         assert found == [code / 2**24 for code in expected]
     u = point().trains(np.arange(MANY // 31, dtype=np.uint32), 31).astype(float)

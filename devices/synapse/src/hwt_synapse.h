@@ -14,13 +14,24 @@ enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
 enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
 enum { HWT_ADD, HWT_MULT };                                              /* scatter of a step */
 enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS, HWT_REFRESHING, HWT_COUNTS };
-enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_BEND, HWT_DOWN_STEP, HWT_DOWN_BEND, HWT_ROWS };
+/* Rows of parameters: the ends; for each way the first step, the share of it that a step at mid-range is, and
+ * the share of the travel that a pulse loses. */
+enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, HWT_DOWN_HALF, HWT_DOWN_LOSS,
+       HWT_ROWS };
 
 #define HWT_BL_MAX 31      /* longest stochastic train */
-#define HWT_STRAIGHT 1e-9f /* below this a branch of the affine law is linear */
 #define HWT_TINY 0.1f      /* a pulse that moves its cell by less than this share of a step is clipped */
 #define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
-#define HWT_STRIP 128       /* and those of them that move together */
+#define HWT_STRIP 128      /* and those of them that move together */
+#ifdef __GNUC__ /* what turns the loops over conductances into vectors */
+#define HWT_MADE_FOR_CONSTANTS static inline __attribute__((always_inline))
+#define HWT_UNROLLED _Pragma("GCC unroll 7")
+#define HWT_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define HWT_MADE_FOR_CONSTANTS static inline
+#define HWT_UNROLLED
+#define HWT_INDEPENDENT
+#endif
 #ifndef HWT_THREADS
 #define HWT_THREADS 1 /* of the loops that OpenMP divides; any number gives the same bits */
 #endif
@@ -49,11 +60,6 @@ typedef struct {
     const float *edges[2];                /* (ups), (downs): travel half way between pulses of a typical device */
 } hwt_array;
 
-static inline float hwt_unit_float(uint32_t word)
-{
-    return (float)(word >> 8) * 0x1p-24f;
-}
-
 static inline uint64_t hwt_point(uint32_t key0, uint32_t key1, uint32_t step, uint32_t sample, uint32_t pass)
 {
     return hwt_threefry(key0, key1, step, sample << 8 | pass);
@@ -79,6 +85,17 @@ static inline float hwt_scatter(uint32_t word)
     return m * (0.0067859204f + 1.4285637e-09f * (m * m));
 }
 
+/* Written so that they become one operation each. */
+static inline float hwt_lesser(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline float hwt_greater(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 /* The rows of parameters of one branch's portion. */
 static inline void hwt_rows(const hwt_array *a, int32_t branch, int32_t portion, const float *row[HWT_ROWS])
 {
@@ -90,9 +107,10 @@ static inline void hwt_rows(const hwt_array *a, int32_t branch, int32_t portion,
 }
 
 /* Sum over k < n of a^(n-1-k) b^k, by doubling, so that nothing cancels: 1 + r + ... + r^(n-1) for a = 1. */
-static inline float hwt_series(float a, float b, int32_t n, const int32_t bits)
+HWT_MADE_FOR_CONSTANTS float hwt_series(float a, float b, int32_t n, const int32_t bits)
 {
     float sum = 0.0f, first = 1.0f, second = 1.0f; /* the sum, a^m and b^m for the leading bits m of n */
+    HWT_UNROLLED
     for (int32_t bit = bits - 1; bit >= 0; bit--) {
         const int odd = n >> bit & 1;
         sum = sum * (first + second);
@@ -105,63 +123,85 @@ static inline float hwt_series(float a, float b, int32_t n, const int32_t bits)
     return sum;
 }
 
-/* pulses[c] (> 0: LTP, < 0: LTD, 0: none) on conductance c, each below 2^bits and with a normal of its own.
- * One pulse maps travel t to t + s (1 - kappa t); the scatter is the law's, the ends stop it. */
-static inline void hwt_move(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const row[HWT_ROWS],
+/* pulses[c] (> 0: LTP, < 0: LTD, 0: none) on conductance c, with a normal of its own; at most ``longest`` each,
+ * or below 2^-longest where it is negative. One pulse maps travel t to t + s (1 - kappa t) = t + s - lost t;
+ * the scatter is the law's, the ends stop it. The last two arguments are constants to the compiler. */
+HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const row[HWT_ROWS],
                             int32_t at, const int32_t *restrict life, float *restrict g, int32_t *restrict wear,
-                            const int32_t *restrict pulses, const float *restrict noise, const int32_t bits)
+                            const int32_t *restrict pulses, const float *restrict noise, const int32_t longest,
+                            const int mult)
 {
     const float *restrict lows = row[HWT_LOW] + at, *restrict highs = row[HWT_HIGH] + at;
-    const float *restrict up_steps = row[HWT_UP_STEP] + at, *restrict up_bends = row[HWT_UP_BEND] + at;
-    const float *restrict down_steps = row[HWT_DOWN_STEP] + at, *restrict down_bends = row[HWT_DOWN_BEND] + at;
+    const float *restrict up_steps = row[HWT_UP_STEP] + at, *restrict up_halves = row[HWT_UP_HALF] + at;
+    const float *restrict up_losses = row[HWT_UP_LOSS] + at, *restrict down_losses = row[HWT_DOWN_LOSS] + at;
+    const float *restrict down_steps = row[HWT_DOWN_STEP] + at, *restrict down_halves = row[HWT_DOWN_HALF] + at;
     const float range = a->rel_range * a->rel_range, sigma = a->rel_step;
-    const float mult = a->kind == HWT_MULT ? 1.0f : 0.0f, add = 1.0f - mult; /* factors: they choose exactly */
-    int32_t ups = 0, downs = 0, lost_pulses = 0;
+    int32_t ups = 0, all = 0, lost_pulses = 0;
+    HWT_INDEPENDENT
     for (int32_t c = 0; c < cells; c++) { /* no branches and no calls: this loop becomes vectors */
         const int rising = pulses[c] > 0;
         const int32_t count = rising ? pulses[c] : -pulses[c];
-        const float low = lows[c], high = highs[c], width = high - low;
-        const float step = rising ? up_steps[c] : down_steps[c], bend = rising ? up_bends[c] : down_bends[c];
-        const float most = step * bend / width, below = most > 1.0f ? 1.0f : most;
-        const float lost = below < HWT_STRAIGHT && below > -HWT_STRAIGHT ? 0.0f : below, rho = 1.0f - lost;
-        const float travel = rising ? g[c] - low : high - g[c], next = step - lost * travel;
-        const float reach = hwt_series(1.0f, rho, count, bits), mean = travel + next * reach;
-        const float middle = step * (1.0f - bend / 2.0f), unit = sigma * (mult * next + add * middle);
-        const float from = mult * (rho * rho + (lost * sigma) * (lost * sigma)) + add;
-        const float gathered = hwt_series(from, rho * rho, count, bits);
-        const float after = mean + sqrtf((float)count * range + unit * unit * gathered) * noise[c];
+        const float low = lows[c], high = highs[c], width = high - low, before = g[c];
+        const float step = rising ? up_steps[c] : down_steps[c], half = rising ? up_halves[c] : down_halves[c];
+        const float lost = rising ? up_losses[c] : down_losses[c], rho = 1.0f - lost, square = rho * rho;
+        const float travel = rising ? before - low : high - before, next = step - lost * travel;
+        const float middle = step * half, unit = sigma * (mult ? next : middle);
+        const float from = mult ? square + (lost * sigma) * (lost * sigma) : 1.0f;
+        const uint32_t taken = (1u << (count & 31)) - 1u; /* bit k: there is a pulse k */
+        float reach = 1.0f, gathered = 1.0f, power = square;
+        if (longest > 0) {
+            HWT_UNROLLED
+            for (int32_t k = 1; k < longest; k++) {
+                reach = taken >> k & 1u ? reach * rho + 1.0f : reach;
+                gathered = taken >> k & 1u ? gathered * from + power : gathered;
+                power = power * square;
+            }
+        } else {
+            reach = hwt_series(1.0f, rho, count, -longest);
+            gathered = hwt_series(from, square, count, -longest);
+        }
+        const float mean = travel + next * reach, deviation = sqrtf((float)count * range + unit * unit * gathered);
+        const float after = mean + deviation * noise[c];
         const float moved = rising ? low + after : high - after;
-        const float bounded = mean < 0.0f ? 0.0f : mean > width ? width : mean;
+        const float least = HWT_TINY * hwt_lesser(middle, step);
+        const int still = hwt_lesser(width, hwt_greater(0.0f, mean)) - travel < least * (float)count;
         const int frozen = wear[c] >= life[c];
-        const int still = bounded - travel < HWT_TINY * (float)count * (middle < step ? middle : step);
-        const float kept = moved < low ? low : moved > high ? high : moved;
-        g[c] = frozen | (count == 0) ? g[c] : kept;
+        g[c] = frozen | (count == 0) ? before : hwt_lesser(high, hwt_greater(low, moved));
         wear[c] += count;
         ups += rising ? count : 0;
-        downs += rising ? 0 : count;
+        all += count;
         lost_pulses += still | frozen ? count : 0;
     }
     tally->counts[HWT_UP] += ups;
-    tally->counts[HWT_DOWN] += downs;
+    tally->counts[HWT_DOWN] += all - ups;
     tally->counts[HWT_CLIPPED] += lost_pulses;
 }
 
-/* hwt_move, made for the longest train that is among the pulses. */
+/* hwt_move, made for the longest train that is among the pulses and for the device's scatter. */
 static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const *row,
                                  int32_t at, const int32_t *life, float *g, int32_t *wear,
                                  const int32_t *pulses, const float *noise, int32_t most)
 {
-#define HWT_MADE_FOR(bits) hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, bits)
-    if (most < 2)
-        HWT_MADE_FOR(1);
-    else if (most < 4)
-        HWT_MADE_FOR(2);
-    else if (most < 8)
-        HWT_MADE_FOR(3);
-    else if (most < 32)
-        HWT_MADE_FOR(5);
+#define HWT_MADE_FOR(longest, mult) \
+    hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, longest, mult)
+#define HWT_MADE_BY(mult)             \
+    do {                              \
+        if (most < 2)                 \
+            HWT_MADE_FOR(1, mult);    \
+        else if (most < 4)            \
+            HWT_MADE_FOR(3, mult);    \
+        else if (most < 8)            \
+            HWT_MADE_FOR(7, mult);    \
+        else if (most < 32)           \
+            HWT_MADE_FOR(-5, mult);   \
+        else                          \
+            HWT_MADE_FOR(-24, mult);  \
+    } while (0)
+    if (a->kind == HWT_MULT)
+        HWT_MADE_BY(1);
     else
-        HWT_MADE_FOR(24);
+        HWT_MADE_BY(0);
+#undef HWT_MADE_BY
 #undef HWT_MADE_FOR
 }
 
@@ -192,7 +232,7 @@ static inline void hwt_land(hwt_array *a, hwt_tally *tally, int32_t branch, int3
                 const uint32_t block = (element + (uint32_t)(at + half)) / 2;
                 for (int32_t l = 0; l < 16; l++) {
                     uint32_t one, other;
-                    hwt_threefry_words(k0, k1, block + (uint32_t)l, 0, &one, &other);
+                    hwt_threefry13_words(k0, k1, block + (uint32_t)l, 0, &one, &other);
                     noise[half + l] = hwt_scatter(one);
                     noise[half + 16 + l] = hwt_scatter(other);
                 }
@@ -287,8 +327,10 @@ static inline void hwt_rewrite(hwt_array *a, hwt_tally *tally, int32_t w, uint64
         const int32_t branch = (weight > 0.0f) != (way == HWT_UP), portion = w / HWT_PORTION;
         const ptrdiff_t cell = (ptrdiff_t)branch * a->weights + w;
         const uint32_t element = ((uint32_t)branch * (uint32_t)a->portions) * HWT_PORTION + (uint32_t)w;
-        const uint64_t words = hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (element >> 5) * 16 + (element & 15), 0);
-        const float noise = hwt_scatter((uint32_t)(words >> (element >> 4 & 1 ? 32 : 0)));
+        uint32_t one, other;
+        hwt_threefry13_words((uint32_t)point, (uint32_t)(point >> 32), (element >> 5) * 16 + (element & 15), 0, &one,
+                             &other);
+        const float noise = hwt_scatter(element >> 4 & 1 ? other : one);
         const float *row[HWT_ROWS];
         hwt_rows(a, branch, portion, row);
         hwt_move_most(a, tally, 1, row, w % HWT_PORTION, a->life + (a->lives == 1 ? 0 : cell), a->g + cell,
@@ -347,7 +389,7 @@ static inline void hwt_trains(uint64_t point, int32_t n, const float *v, float f
             for (int32_t l = 0; l < 16; l++) {
                 const uint32_t one = 0u - (limit[l] >> plane & 1u), other = 0u - (limit[l] >> (plane - 1) & 1u);
                 uint32_t first_plane, second_plane;
-                hwt_threefry_words(k0, k1, block[l]++, 0, &first_plane, &second_plane);
+                hwt_threefry13_words(k0, k1, block[l]++, 0, &first_plane, &second_plane);
                 less[l] |= even[l] & one & ~first_plane;
                 even[l] &= ~(one ^ first_plane);
                 less[l] |= even[l] & other & ~second_plane;
@@ -370,12 +412,29 @@ typedef struct {
     int down;
 } hwt_pair;
 
+/* The upper 8 bits of the lots of a portion whose first weight is ``first``: Point.lots of
+ * hwtrain/arith/threefry.py. */
+static inline void hwt_lots(const hwt_pair *pair, uint32_t first, int32_t lots[HWT_PORTION])
+{
+    for (uint32_t strip = 0; strip < HWT_PORTION / 128; strip++) {
+        int32_t *to = lots + 128 * strip;
+        for (uint32_t l = 0; l < 16; l++) {
+            uint32_t one, other;
+            hwt_threefry13_words(pair->lot0, pair->lot1, (first / 128 + strip) * 16 + l, 0, &one, &other);
+            for (uint32_t byte = 0; byte < 4; byte++) {
+                to[16 * byte + l] = (int32_t)(one >> 8 * byte & 255u);
+                to[64 + 16 * byte + l] = (int32_t)(other >> 8 * byte & 255u);
+            }
+        }
+    }
+}
+
 /* n pulses for the weights of a portion, the group's first weight being ``offset``; returns the bits that are
  * in any of them. ``sent`` (out) gets which signs a row of the array has sent. */
 static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tally *tally, int32_t offset,
                                int32_t portion, int32_t len, int32_t *n, uint8_t *sent)
 {
-    int32_t most = 0;
+    int32_t lots[HWT_PORTION], most = 0, drew = 0;
     for (int32_t c = 0; c < HWT_PORTION; c++)
         n[c] = 0;
     for (int32_t c = 0; c < len;) {
@@ -407,18 +466,32 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
                 most |= count;
             }
         } else if (pair->x[i] != 0.0f) {
-            const float *restrict d = pair->d + o;
+            const float *restrict d = pair->d + o, drive = pair->x[i];
             int32_t *restrict to = n + c;
-            int32_t drawn = 0;
+            int32_t drawn = 0, ties = 0;
+            if (!drew)
+                hwt_lots(pair, (uint32_t)portion * HWT_PORTION, lots);
+            drew = 1;
             for (int32_t k = 0; k < left; k++) {
-                const float wanted = d[k] * pair->chance * pair->x[i];
-                const uint32_t element = (uint32_t)(o + k) * (uint32_t)a->in_ + (uint32_t)i;
-                const uint32_t word = (uint32_t)hwt_threefry(pair->lot0, pair->lot1, element, 0);
-                const int hit = hwt_unit_float(word) < fabsf(wanted);
-                to[k] = hit ? (wanted > 0.0f ? 1 : -1) : 0;
-                sent[o + k] = (uint8_t)(sent[o + k] | (hit ? (wanted > 0.0f ? 1 : 2) : 0));
+                const float wanted = d[k] * pair->chance * drive, size = fabsf(wanted);
+                const int32_t certain = (int32_t)(hwt_lesser(size, 1.0f) * 256.0f), sign = wanted > 0.0f ? 1 : -1;
+                to[k] = lots[c + k] < certain ? sign : 0;
+                ties |= (lots[c + k] == certain) & (size > 0.0f);
                 drawn += d[k] != 0.0f;
-                most |= hit;
+            }
+            for (int32_t k = 0; k < left && ties; k++) {
+                const float wanted = d[k] * pair->chance * drive, size = fabsf(wanted);
+                if (size > 0.0f && lots[c + k] == (int32_t)(hwt_lesser(size, 1.0f) * 256.0f)) {
+                    const uint32_t element = (uint32_t)portion * HWT_PORTION + (uint32_t)(c + k);
+                    uint32_t word, unused;
+                    hwt_threefry13_words(pair->lot0, pair->lot1, element | 0x80000000u, 0, &word, &unused);
+                    if ((float)((uint32_t)lots[c + k] << 16 | word >> 16) * 0x1p-24f < size)
+                        to[k] = wanted > 0.0f ? 1 : -1;
+                }
+            }
+            for (int32_t k = 0; k < left; k++) {
+                sent[o + k] = (uint8_t)(sent[o + k] | ((to[k] & 1) + (to[k] < 0))); /* 1 up, 2 down */
+                most |= to[k] & 1;
             }
             tally->counts[HWT_RANDOMS] += drawn;
         }
@@ -465,7 +538,7 @@ static inline int64_t hwt_rounded_slots(const hwt_pair *pair, int32_t in_, int32
 
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
  * refresh that the policy asks for.
- * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (7), own (owned), typical (6),
+ * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (7), own (owned), typical (8),
  * life (lives), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines),
  * sent (sends: threads * out), x (pairs, groups, in_), d (pairs, groups, out) */
 static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t turns,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-_STRAIGHT = 1e-9
+STRAIGHT = 1e-9
 """Below this |s kappa| a branch is taken as linear: the closed form would divide 0 by 0."""
 _STEEPEST = 9.0
 """Largest label of a branch with growing steps: beyond 9.4 its last step overflows float32."""
@@ -115,7 +115,7 @@ class Affine(Law):
         levels, label = self._labelled(direction)
         labels = (label + label_shift.double()).clamp(-_STEEPEST, LARGEST)
         rate = labels.new_tensor(rate_of_label(labels.cpu().numpy()))
-        straight = rate.abs() < _STRAIGHT
+        straight = rate.abs() < STRAIGHT
         bend = -(-rate).expm1()
         step = -(-rate / levels).expm1() / bend.masked_fill(straight, 1.0)
         step = step.masked_fill(straight, 1 / levels)
@@ -177,7 +177,7 @@ def _first_step(rate: float, levels: int) -> float:
 
     From the rate, not from kappa, which rounds to 1 for labels above 8.8.
     """
-    if abs(rate) < _STRAIGHT:
+    if abs(rate) < STRAIGHT:
         return 1 / levels
     return math.expm1(-rate / levels) / math.expm1(-rate)
 
@@ -185,5 +185,5 @@ def _first_step(rate: float, levels: int) -> float:
 def _lost(branch: Branch) -> tuple[Tensor, Tensor]:
     """s kappa = 1 - rho, at most 1, with a harmless stand-in where the branch is straight."""
     lost = (branch.step * branch.bend).clamp(max=1.0)
-    straight = lost.abs() < _STRAIGHT
+    straight = lost.abs() < STRAIGHT
     return lost.masked_fill(straight, 0.5), straight

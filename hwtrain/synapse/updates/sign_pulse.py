@@ -30,16 +30,19 @@ class SignPulse(Update):
         rows, columns = d.nonzero()[:, 0], x.nonzero()[:, 0]
         chance = torch.outer(d[rows] * (scale / write.step), x[columns]).flatten()
         cells = (rows[:, None] * x.numel() + columns).flatten()
-        return self._gate(chance, cells, x.numel(), write)
+        return self._gate(chance, cells, (d.numel(), x.numel()), write)
 
     def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """The same for a change that is given weight by weight."""
         flat = change.flatten()
         cells = flat.nonzero()[:, 0]
-        return self._gate(flat[cells] / write.step, cells, change.shape[1], write)
+        return self._gate(flat[cells] / write.step, cells, (change.shape[0], change.shape[1]), write)
 
-    def _gate(self, chance: Tensor, cells: Tensor, width: int, write: Write) -> Pulses:
-        lot = write.draws.at(*write.when).uniform(cells.cpu().numpy().astype(np.uint32))
+    def _gate(self, chance: Tensor, cells: Tensor, shape: tuple[int, int], write: Write) -> Pulses:
+        """One lot a cell; cells are numbered output after output of one input, as in C."""
+        out, width = shape
+        place = (write.group * width + cells % width) * out + cells // width
+        lot = write.draws.at(*write.when).lots(place.cpu().numpy().astype(np.uint32))
         pulsed = torch.from_numpy(lot).to(chance.device) < chance.abs()
         index, sign = cells[pulsed], chance[pulsed].sign().long()
         lines = index // width * 2 + (sign > 0)
