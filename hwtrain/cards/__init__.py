@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hwtrain.cards.base import key
 from hwtrain.cards.digital import FixedCard, Fp16Card, IdealCard, ShiftCard
+from hwtrain.cards.mcu import Constant, McuCard
 from hwtrain.cards.physical import PhysicalCard
 from hwtrain.cards.synapse import SynapseCard, check_expectations, without_scatter
 from hwtrain.errors import CardError, UnknownNameError, nearest
@@ -21,9 +22,11 @@ from hwtrain.strict_toml import read_toml, validate
 
 __all__ = [
     "Card",
+    "Constant",
     "FixedCard",
     "Fp16Card",
     "IdealCard",
+    "McuCard",
     "PhysicalCard",
     "ShiftCard",
     "SynapseCard",
@@ -39,7 +42,7 @@ __all__ = [
 
 SCHEMA = 1
 
-Card = SynapseCard | IdealCard | FixedCard | PhysicalCard | Fp16Card
+Card = SynapseCard | IdealCard | FixedCard | PhysicalCard | Fp16Card | McuCard
 _KINDS: dict[str, type[Card]] = {
     "synapse": SynapseCard,
     "ideal": IdealCard,
@@ -47,6 +50,7 @@ _KINDS: dict[str, type[Card]] = {
     "shift": ShiftCard,
     "physical": PhysicalCard,
     "fp16": Fp16Card,
+    "mcu": McuCard,
 }
 
 

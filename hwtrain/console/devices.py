@@ -9,9 +9,12 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from hwtrain.cards import Card, PhysicalCard, SynapseCard
+from hwtrain.cards import Card, Constant, PhysicalCard, SynapseCard
 
-_UNITS = {"S": "S", "V": "V", "A": "A", "J": "J", "s": "s", "ohm": "Ω", "bits": "bit"}
+_UNITS = {"S": "S", "V": "V", "A": "A", "J": "J", "s": "s", "ohm": "Ω", "bits": "bit"} | {
+    "Hz": "Hz",
+    "W": "W",
+}
 """By what a card's key ends in; all other numbers are shares or counts."""
 
 
@@ -110,7 +113,13 @@ def print_card(name: str, card: Card) -> None:
 def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for name, field in type(part).model_fields.items():
         value, shown_name = getattr(part, name), f"{prefix}{field.alias or name}"
-        if isinstance(value, BaseModel):
+        if isinstance(value, Constant):
+            low, high = value.ends
+            span = f", {low:g} to {high:g}" if low < high else ""
+            unit = _UNITS.get(name.rpartition("_")[2], "")
+            shown = f"{value.value:g} {unit}".rstrip() + f" ({value.status}{span})"
+            yield shown_name, shown, field.description or "", value.source
+        elif isinstance(value, BaseModel):
             yield from _rows(value, f"{shown_name}.")
         elif isinstance(value, dict):
             for key, what, how in (

@@ -91,16 +91,26 @@ def macros(program: Program) -> list[str]:
     return list(_Printer(program, plan(program), (), 1).macros())
 
 
+def missing(program: Program) -> list[str]:
+    """Kernels of a program that have no form for halves in devices/mcu/src yet."""
+    return sorted({call.kernel for call in _unprinted(program)})
+
+
 def refuse_missing(program: Program) -> None:
     """ProgramError for a kernel that has no form for halves in devices/mcu/src yet."""
+    for call in _unprinted(program):
+        raise ProgramError(
+            f"layer {call.where or 'loss'}: {call.kernel} has no FP16 form in C yet: "
+            "use another layer, or --engine torch"
+        )
+
+
+def _unprinted(program: Program) -> Iterator[Call]:
     text = (shipped("devices") / "mcu" / "src" / "hwt_net16.h").read_text()
     for nodes in program.entries.values():
         for call in walk(nodes):
             if f"{call.meaning.c_name}(" not in text:
-                raise ProgramError(
-                    f"layer {call.where or 'loss'}: {call.kernel} has no FP16 form in C yet: "
-                    "use another layer, or --engine torch"
-                )
+                yield call
 
 
 def identifiers(names: Iterator[str]) -> dict[str, str]:

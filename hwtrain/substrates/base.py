@@ -18,7 +18,7 @@ from hwtrain.arith.fixed import Numbers
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import Card, SynapseCard
 from hwtrain.direction import Dense, Direction, Outer, Transform
-from hwtrain.errors import IncompatibleRule
+from hwtrain.errors import ConfigError, IncompatibleRule
 from hwtrain.kernels import bias
 from hwtrain.ledger import Ledger
 from hwtrain.registry import lookup
@@ -259,6 +259,15 @@ def missing_port(array: Array, port: str, asker: str) -> IncompatibleRule:
 
 
 def substrate_of(card: Card, options: Options) -> Substrate:
-    """The substrate that a card is for."""
+    """The substrate that a card is for.
+
+    Raises:
+        ConfigError: the card is of a whole microcontroller, on which nothing is trained here.
+    """
+    if card.kind == "mcu":
+        raise ConfigError(
+            f"{card.device.title}: a microcontroller is planned for, not trained on: use --device fp16, "
+            "and hwtrain mcu plan --target"
+        )
     made: Substrate = lookup("substrates", {"synapse": "crossbar"}.get(card.kind, card.kind))(card, options)
     return made

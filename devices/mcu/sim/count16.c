@@ -1,8 +1,12 @@
-/* Instructions of each form of product, from call to return: "form m n k count" a line. */
+/* Instructions of each form of product, from call to return: "form m n k count" a line.
+ * COUNT_SIZES is a list of m, n, k, none of whose matrices has more than MOST values. */
 #include "hwt_gemm16.h"
 #include "hwt_sim.h"
 
-#define MOST 8192
+#ifndef COUNT_SIZES
+#define COUNT_SIZES {64, 64, 64}, {61, 45, 37}, {1, 64, 64}, {1, 128, 64}, {64, 16, 27}
+#endif
+#define MOST 32768
 static hwt_half a[MOST], b[MOST], c[MOST];
 static float sums[MOST];
 
@@ -41,7 +45,7 @@ static void measure(const char *name, size_t length, void (*product)(int32_t, in
 
 int main(void)
 {
-    static const int32_t sizes[][3] = {{64, 64, 64}, {61, 45, 37}, {1, 64, 64}, {1, 128, 64}, {64, 16, 27}};
+    static const int32_t sizes[][3] = {COUNT_SIZES};
     for (int32_t i = 0; i < MOST; i++)
         a[i] = b[i] = (hwt_half)(0x3C00 | i % 1024);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {

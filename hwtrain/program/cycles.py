@@ -1,0 +1,333 @@
+"""Cycles, bytes and joules of a program on a microcontroller, from counted instructions and its card.
+
+    compute = max(multiply-adds / FPUs, accesses / ports, instructions / issue)
+    cycles  = compute + (DMA - compute, if that is more than 0) + fork and join
+
+per kernel, the instructions being those of the busiest core. Instructions were counted on simulated cores
+(devices/mcu/instructions.json, ``./run bench mcu_closed_form``): of a product (m, n, k) they are the sum of
+FEATURES with fitted weights, of any other kernel so many a value. DMA moves each operand of a kernel once, if
+all of them and the net do not fit next to the cores; it is double buffered, so only its excess counts.
+
+Where an entry has a ``when``, its longer way counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import Field
+
+from hwtrain.cards import Constant, McuCard
+from hwtrain.program.ir import Call, Entry, Node, Program, Ref, Repeat, Sections, When
+from hwtrain.shipped import shipped
+from hwtrain.strict_toml import Strict
+
+Form = Literal["nn", "nt", "gradient"]
+FEATURES = ("call", "strip", "packed term", "tile", "tile term", "tile row", "row term", "ragged row")
+"""Of a product: 1; strips of columns; their copied terms; tiles; terms of tiles; rows of tiles; terms of
+rows; rows of a strip that is not whole times its columns. All but the first and the terms once a chunk."""
+STRIP_ROWS, STRIP_COLUMNS = 4, 64
+"""Of a gradient (HWT_STRIP_ROWS and HWT_STRIP_COLUMNS of hwt_net16.h)."""
+NEVER_COUNTED = {"norm.batch_forward": 40.0, "norm.batch_input_gradient": 40.0}
+"""Instructions a value, guessed at about three passes; other kernels without a count take GUESS."""
+GUESS = 12.0
+
+Corner = Literal["value", "best", "worst"]
+_SLOWER_IF_MORE = {"fork_join_cycles", "contention", "power_W"}
+
+
+class Code(Strict):
+    """What a back end's code was counted to execute."""
+
+    rows: int
+    columns: int
+    depth: int
+    code_bytes: int
+    products: dict[Form, list[float]]
+    kernels: dict[str, tuple[float, float]] = Field(
+        description="instructions a value and of the call, by kernel"
+    )
+
+
+@cache
+def codes() -> dict[str, Code]:
+    """By the name of the back end."""
+    text = (shipped("devices") / "mcu" / "instructions.json").read_text()
+    return {name: Code.model_validate(table) for name, table in json.loads(text).items()}
+
+
+def features(code: Code, form: Form, m: int, n: int, k: int) -> list[float]:
+    """FEATURES of C (m, n) from k terms, as devices/mcu/src/hwt_gemm16.h walks through it."""
+    chunks = -(-k // (min(64, code.depth) if form == "gradient" else code.depth))
+    strips, whole = -(-n // code.columns), n // code.columns
+    tiles = _tiles(code.rows, m)
+    copied = strips if form == "nt" or m > code.rows else strips - whole
+    if code.columns == 1:
+        copied = 0
+    return [
+        1,
+        chunks * strips,
+        k * copied,
+        chunks * strips * tiles,
+        k * strips * tiles,
+        chunks * strips * m,
+        k * strips * m,
+        chunks * m * (n % code.columns),
+    ]
+
+
+def _tiles(rows: int, m: int) -> int:
+    """Tiles that m rows take: whole ones, and of what is left over 4, 2 and 1."""
+    found = 0
+    for step in (rows, *(step for step in (4, 2, 1) if step < rows)):
+        found, m = found + m // step, m % step
+    return found
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call, or of several: cycles by what takes them; ``fast`` and ``main`` are bytes."""
+
+    kernel: str
+    where: str
+    macs: int
+    fpu: float
+    access: float
+    issue: float
+    dma: float
+    fork: float
+    fast: float
+    main: float
+
+    @property
+    def cycles(self) -> float:
+        """All of them."""
+        return max(self.compute, self.dma) + self.fork
+
+    @property
+    def compute(self) -> float:
+        """Without moving data and starting cores."""
+        return max(self.fpu, self.access, self.issue)
+
+    @property
+    def limit(self) -> str:
+        """What takes longest."""
+        found = {"arithmetic": self.fpu, "accesses": self.access, "instructions": self.issue, "DMA": self.dma}
+        return max(found, key=lambda name: found[name])
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """A card's numbers at one corner of their ranges."""
+
+    code: Code
+    cores: int
+    issue: float
+    fork: float
+    macs: float
+    access_bytes: float
+    contention: float
+    dma: float
+    moves: bool
+
+
+def machine(card: McuCard, moves: bool, corner: Corner = "value") -> _Machine:
+    """The card's numbers; ``moves`` says whether operands come through DMA."""
+    core = card.core
+
+    def at(name: str, constant: Constant) -> float:
+        return pick(name, constant, corner)
+
+    main = card.memory.main
+    width = None if main is None else main.bytes_per_cycle
+    cores = round(core.cores.value)
+    return _Machine(
+        code=codes()[core.code],
+        cores=cores,
+        issue=at("issue_per_cycle", core.issue_per_cycle),
+        fork=at("fork_join_cycles", core.fork_join_cycles) if cores > 1 else 0.0,
+        macs=at("fpus", core.fpus) * at("macs_per_cycle", core.macs_per_cycle),
+        access_bytes=at("access_bytes", core.access_bytes),
+        contention=at("contention", core.contention),
+        dma=1.0 if width is None else at("bytes_per_cycle", width),
+        moves=moves and width is not None,
+    )
+
+
+def pick(name: str, constant: Constant, corner: Corner) -> float:
+    """The constant, or the end of its range that is better or worse for the user."""
+    if corner == "value":
+        return constant.value
+    return constant.ends[(corner == "best") != (name in _SLOWER_IF_MORE)]
+
+
+def costs(program: Program, entry: Entry, on: _Machine) -> list[Cost]:
+    """Of every call of an entry in order, those of a ``repeat`` as often as it runs."""
+    found: list[Cost] = []
+
+    def add(nodes: tuple[Node, ...], times: int, into: list[Cost]) -> None:
+        for node in nodes:
+            match node:
+                case Call():
+                    into.extend([cost_of(program, node, on)] * times)
+                case Repeat():
+                    add(node.body, times * node.times, into)
+                case When():
+                    ways: list[list[Cost]] = [[], []]
+                    add(node.then, times, ways[0])
+                    add(node.otherwise, times, ways[1])
+                    into.extend(max(ways, key=lambda way: sum(one.cycles for one in way)))
+                case Sections():
+                    for body in (*node.bodies, node.join):
+                        add(body, times, into)
+
+    add(program.entries[entry], 1, found)
+    return found
+
+
+def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
+    """Of one call."""
+    refs = [*call.tensors.values(), *call.results]
+    operands = float(sum(_nbytes(program, ref) for ref in refs))
+    product = _product(call)
+    instructions = accesses = macs = padded = 0.0
+    if product is not None:
+        form, groups, m, n, k = product
+        macs = groups * m * n * k
+        padded = groups * m * -(-n // on.code.columns) * on.code.columns * k
+        instructions, accesses = _split(on, form, groups, m, n, k)
+    each = _elements(call)
+    if each is not None:
+        values, per_value, per_call = each(on.code)
+        share = -(-values // on.cores)
+        instructions += share * per_value + per_call
+        accesses += operands / on.cores / on.access_bytes if product is None else 0.0
+    fast = macs and accesses * on.access_bytes * on.cores
+    return Cost(
+        kernel=call.kernel,
+        where=call.where or "loss",
+        macs=int(macs),
+        fpu=padded / on.macs,
+        access=accesses * (1 + on.contention),
+        issue=instructions / on.issue,
+        dma=operands / on.dma if on.moves else 0.0,
+        fork=on.fork,
+        fast=fast or operands,
+        main=operands if on.moves else 0.0,
+    )
+
+
+def uncounted(program: Program, code: Code) -> list[str]:
+    """Kernels whose instructions nobody has counted, so that they are guessed."""
+    calls = {node.kernel: node for nodes in program.entries.values() for node in _calls(nodes)}
+    return sorted(
+        name for name, call in calls.items() if _product(call) is None and _known(name, code) is None
+    )
+
+
+def _calls(nodes: tuple[Node, ...]) -> list[Call]:
+    from hwtrain.program.ir import walk
+
+    return list(walk(nodes))
+
+
+def _nbytes(program: Program, ref: Ref) -> int:
+    buffer = program.buffers[ref.buffer]
+    values = 1
+    for side in ref.shape:
+        values *= side
+    return values * buffer.nbytes // buffer.size
+
+
+def _product(call: Call) -> tuple[Form, int, int, int, int] | None:
+    """Form, groups, m, n and k of a call that multiplies matrices."""
+    if call.kernel not in ("dense.read", "dense.read_t", "dense.add_outer") and not _updates(call.kernel):
+        return None
+    sizes = call.sizes()
+    groups, out, in_ = sizes["groups"], sizes["out"], sizes["in_"]
+    if call.kernel == "dense.read":
+        return "nt", groups, sizes["batch"], out, in_
+    if call.kernel == "dense.read_t":
+        return "nn", groups, sizes["batch"], in_, out
+    return "gradient", groups, out, in_, sizes["pairs"]
+
+
+def _updates(kernel: str) -> bool:
+    return kernel.startswith("half.add_")
+
+
+def _split(on: _Machine, form: Form, groups: int, m: int, n: int, k: int) -> tuple[float, float]:
+    """Instructions and accesses of the busiest core: groups, rows or columns are shared, as is best."""
+
+    def share(number: int) -> int:
+        return -(-number // on.cores)
+
+    ways = {(share(groups), m, n), (groups, share(m), n), (groups, m, share(n))}
+    return min(_one_core(on, form, *way, k) for way in ways)
+
+
+def _one_core(on: _Machine, form: Form, groups: int, m: int, n: int, k: int) -> tuple[float, float]:
+    code = on.code
+    weights = code.products[form]
+    tiles = [(m, n)]
+    if form == "gradient" and code.columns > 1:  # strip by strip, as hwt_net16.h goes through the weights
+        rows, columns = _parts(m, STRIP_ROWS), _parts(n, STRIP_COLUMNS)
+        tiles = [(row, column) for row in rows for column in columns]
+    instructions = accesses = 0.0
+    size = 4 if code.columns == 1 else 2
+    for rows_, columns_ in tiles:
+        found = features(code, form, rows_, columns_, k)
+        instructions += sum(weight * feature for weight, feature in zip(weights, found, strict=True))
+        lines, factors, copied = found[4], found[6], found[2]
+        line = max(1.0, code.columns * size / on.access_bytes)
+        accesses += lines * line + factors + 2 * copied * line
+    return groups * instructions, groups * accesses
+
+
+def _parts(whole: int, most: int) -> list[int]:
+    return [min(most, whole - start) for start in range(0, whole, most)]
+
+
+def _known(kernel: str, code: Code) -> tuple[float, float] | None:
+    name = {"layout.channels_last": "layout.channels_first"}.get(kernel, kernel)
+    return code.kernels.get(name)
+
+
+def _elements(call: Call) -> Callable[[Code], tuple[int, float, float]] | None:
+    """Values, instructions a value and of the call, given the code; None of a product alone."""
+    if _product(call) is not None and not _updates(call.kernel):
+        return None
+    if call.kernel == "bias.ones":
+        values = _size(call.results[0])
+    elif _updates(call.kernel):
+        values = _size(call.tensors["w"])
+    else:
+        values = max(_size(ref) for ref in (*call.tensors.values(), *call.results))
+
+    def of(code: Code) -> tuple[int, float, float]:
+        known = _known(call.kernel, code)
+        return (values, *(known or (NEVER_COUNTED.get(call.kernel, GUESS), 0.0)))
+
+    return of
+
+
+def _size(ref: Ref) -> int:
+    values = 1
+    for side in ref.shape:
+        values *= side
+    return values
+
+
+def total(found: list[Cost]) -> dict[str, Any]:
+    """Sums over calls."""
+    return {
+        "macs": sum(one.macs for one in found),
+        "cycles": sum(one.cycles for one in found),
+        "fast_bytes": sum(one.fast for one in found),
+        "main_bytes": sum(one.main for one in found),
+        "issue": sum(one.issue for one in found),
+    }
