@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hwtrain.cards import Constant, McuCard, card, cards
+from hwtrain.cards import Constant, Fp16Card, McuCard, card, cards
 from hwtrain.config import TrainConfig, make_config
-from hwtrain.errors import ConfigError, ProgramError, UnknownNameError, nearest
+from hwtrain.errors import ConfigError, UnknownNameError, nearest
 from hwtrain.export.host_c import missing
 from hwtrain.export.mcu import HEAD, STACK
 from hwtrain.net import Net
@@ -130,9 +130,12 @@ def targets(name: str) -> dict[str, McuCard]:
     known = {one: its for one, its in cards() if isinstance(its, McuCard)}
     if name == "all":
         return known
-    if "/" not in name and not name.endswith(".toml") and name not in known:
-        raise UnknownNameError(f"no microcontroller is called {name!r}: {nearest(name, [*known, 'all'])}")
-    found = card(name)
+    try:
+        found = card(name)
+    except UnknownNameError:
+        raise UnknownNameError(
+            f"no microcontroller is called {name!r}: {nearest(name, [*known, 'all'])}"
+        ) from None
     if not isinstance(found, McuCard):
         raise ConfigError(
             f"{name}: a card of kind {found.kind} is no microcontroller: name one of {', '.join(known)}"
@@ -212,13 +215,12 @@ def planned(ask: Ask, name: str, its: McuCard) -> Planned:
 
 def program_of(ask: Ask, device: str) -> Program:
     """The program of a training step with this arithmetic."""
+    if device != "float32" and not isinstance(card(device), Fp16Card):
+        raise ConfigError(f"{device}: microcontrollers compute in FP16 here: use --device fp16")
     net: Net = build(ask.net, ask.shape, ask.classes, "relu")
     config: TrainConfig = make_config(device=device, rule=ask.rule, batch=ask.batch)
     bound, _ = place(Spec("device", ask.rule, device, seed=0, lr=0.1), config, net)
-    program = lower(bound, ask.shape, ask.batch)
-    if program.listing.numbers is not None:
-        raise ProgramError(f"{device}: whole numbers have no plan yet: use --device fp16")
-    return program
+    return lower(bound, ask.shape, ask.batch)
 
 
 def refusal(ask: Ask, name: str, its: McuCard, found: Planned) -> str:

@@ -29,7 +29,7 @@ def add(verbs: Any) -> None:
     flag(one, "--shape", metavar="SIDES", help="of a sample, such as 3,32,32 (what widths say, else 3,32,32)")
     flag(one, "--classes", type=int, help="outputs (what widths say, else 10)")
     flag(one, "--out", type=Path, metavar="DIR", help="folder for plan.json and the map of memory over time")
-    flag(one, "--json", action="store_true", help="one JSON object a card")
+    json_flag(one, "one JSON object a card")
 
 
 def _run(found: argparse.Namespace) -> int:

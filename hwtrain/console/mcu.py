@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -49,31 +51,24 @@ def _write(ask: Ask, found: list[Planned], out: Path) -> None:
 
 def _ranked(ask: Ask, found: list[Planned]) -> None:
     table = Table(title=_title(ask), title_justify="left")
-    for column in (
-        "card",
-        "arithmetic",
-        "RAM kB",
-        "fits",
-        "ms a step",
-        "mJ a step",
-        "ms a prediction",
-        "MAC/cycle",
-    ):
-        table.add_column(column, justify="left" if column in ("card", "arithmetic", "fits") else "right")
+    for column in ("card", "fits", "RAM kB", "ms a step", "mJ", "ms predicting", "in"):
+        side: Any = "left" if column in ("card", "fits", "in") else "right"
+        table.add_column(column, justify=side, no_wrap=column == "card")
     for one in found:
         table.add_row(
             one.card,
-            one.arithmetic,
-            f"{one.needs / 1024:,.0f} of {one.ram_bytes / 1024:,.0f}",
             "yes" if not one.over else f"lacks {one.over / 1024:,.0f} kB",
+            f"{one.needs / 1024:,.0f}",
             _ms(one.step),
-            _mj(one.step),
-            _ms(one.predict),
-            f"{one.step.macs_per_cycle:.2f}",
+            "?" if one.step.joule is None else _short(1e3 * one.step.joule),
+            _short(1e3 * one.predict.seconds),
+            one.arithmetic,
         )
     Console().print(table)
     for one in found:
-        _caveats(one, f"{one.card}: ")
+        print(f"{one.card}: {_rests_on(one)}")
+    for text in sorted({text for one in found for text in _open(one)}):
+        print(text)
 
 
 def _whole(ask: Ask, one: Planned) -> None:
@@ -119,17 +114,21 @@ def _whole(ask: Ask, one: Planned) -> None:
             max(limits, key=lambda k: limits[k]),
         )
     console.print(times)
-    _caveats(one, "")
+    for text in (_rests_on(one), *_open(one)):
+        print(text)
 
 
-def _caveats(one: Planned, start: str) -> None:
-    """What the figures rest on."""
+def _rests_on(one: Planned) -> str:
     of = ", ".join(f"{count} {status}" for status, count in one.statuses.items())
-    print(f"{start}constants of the card: {of} (hwtrain devices show {one.card}); the range is theirs alone")
+    return f"constants of the card: {of} (hwtrain devices show {one.card}); the range is theirs alone"
+
+
+def _open(one: Planned) -> Iterator[str]:
+    """What is not known of the net's kernels."""
     if one.uncounted:
-        print(f"{start}instructions guessed, not counted: {', '.join(one.uncounted)}")
+        yield f"instructions guessed, not counted: {', '.join(one.uncounted)}"
     if one.unprinted:
-        print(f"{start}no C yet, so that no export: {', '.join(one.unprinted)}")
+        yield f"no FP16 C yet, so that no export: {', '.join(one.unprinted)}"
 
 
 def _title(ask: Ask) -> str:

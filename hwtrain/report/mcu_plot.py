@@ -37,18 +37,16 @@ def memory_map(found: Planned, net: str) -> Plot:
             size for name, size in found.ram.items() if name not in ("weights and state", "temporaries")
         )
         axes.add_patch(Rectangle((0, above), times[-1], rest / 1024, facecolor=GREEN, alpha=0.5))
-        axes.axhline(
-            found.ram_bytes / 1024, color="red" if found.over else GREY, linestyle=":", linewidth=1.2
-        )
-        axes.annotate(
-            f"RAM: {found.ram_bytes / 1024:,.0f} kB",
-            (times[-1], found.ram_bytes / 1024),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-        )
+        top = 1.15 * max(found.needs, found.ram_bytes if found.ram_bytes < 3 * found.needs else 0) / 1024
+        room = min(found.ram_bytes / 1024, 0.93 * top)
+        says = f"RAM: {found.ram_bytes / 1024:,.0f} kB"
+        if room < found.ram_bytes / 1024:
+            says += ", far above"
+        else:
+            axes.axhline(room, color=GREY, linestyle=":", linewidth=1.2)
+        axes.annotate(says, (times[-1], room), ha="right", va="bottom", fontsize=8)
         axes.set_xlim(0, times[-1])
-        axes.set_ylim(0, 1.08 * max(found.needs, found.ram_bytes) / 1024)
+        axes.set_ylim(0, top)
         axes.set_xlabel("ms" if found.ends else "calls")
         axes.set_ylabel("kB")
         labels = (
