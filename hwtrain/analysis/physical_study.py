@@ -33,11 +33,13 @@ from hwtrain.direction import Adam, Transform
 from hwtrain.errors import ConfigError, IncompatibleRule, nearest
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.physical import Physical
+from hwtrain.layers.relu import Relu
 from hwtrain.ledger import Ledger
 from hwtrain.net import Net
 from hwtrain.physical.emulators.base import Emulator
 from hwtrain.physical.twin import Copy, DigitalTwin, Linear, Zero
 from hwtrain.registry import lookup, names, unknown
+from hwtrain.rules._blocks import labelled
 from hwtrain.rules._goodness import GoodnessRule
 from hwtrain.rules.base import Bound
 from hwtrain.substrates.base import Options, Substrate, Trial, substrate_of
@@ -61,7 +63,6 @@ _RATES = {
     "forward-gradient": (0.001, 0.003, 0.01),
 }
 _ADAM = (0.001, 0.003, 0.01)
-_PAIRS = 1000
 _TUNING_SEED = 1 << 20
 
 
@@ -69,7 +70,8 @@ _TUNING_SEED = 1 << 20
 class Budget:
     """What every contestant may spend: ``epochs`` over ``samples`` in batches; rates are tuned in ``tuning``
     epochs on validation, never on test. Without ``tuning`` the middle rate is taken. ``width``: outputs of a
-    physical layer, by default as many as the data have values."""
+    physical layer, by default as many as the data have values; ``pairs``: training samples that twins and
+    linear parts are fitted to."""
 
     data: str = "digits"
     samples: int | None = None
@@ -77,18 +79,23 @@ class Budget:
     tuning: int = 2
     batch: int = 20
     width: int | None = None
+    pairs: int = 1000
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A rule on a piece of physics, with what was changed about it; no card: no physics."""
+    """A rule on a piece of physics, with what was changed about it; no card: no physics.
+
+    ``hidden`` puts a digital layer with ReLU before the classes, as wide as that which goodness learns with.
+    """
 
     rule: str
     card: str | None
     depth: int
     change: str = "main"
     skip: bool = True
+    hidden: bool = False
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -271,7 +278,7 @@ def train(
         if one.rule == "ridge":
             break  # it has seen everything
     if one.depth == 0 and one.change == "linear":  # of the physics as it has learned
-        _stand_in(one, placed.net, x[:_PAIRS])
+        _stand_in(one, placed.net, x[: budget.pairs])
     held = torch.from_numpy(split.eval_x), torch.from_numpy(split.eval_y)
     found = engine.evaluate(*held, step)
     return found.correct / found.samples, ledger
@@ -305,8 +312,18 @@ def bound(one: Contestant, budget: Budget, seed: int, split: Split) -> tuple[Bou
 
     net.place(Trial(Streams(seed), ledger), substrate, software, transforms)
     if one.depth or one.change != "linear":
-        _stand_in(one, net, torch.from_numpy(split.train_x[:_PAIRS]))
+        x = torch.from_numpy(split.train_x[: budget.pairs])
+        rule = lookup("rules", one.rule)
+        if (
+            issubclass(rule, GoodnessRule) and rule.labels_in
+        ):  # its physics sees labels too, and what never varied has no linear part
+            x = labelled(x, torch.arange(len(x)) % split.classes, split.classes)
+        _stand_in(one, net, x)
     return lookup("rules", one.rule)().bind(net), ledger
+
+
+def _by_goodness(one: Contestant) -> bool:
+    return issubclass(lookup("rules", one.rule), GoodnessRule)
 
 
 def _net(one: Contestant, n: int, width: int, classes: int) -> Net:
@@ -315,9 +332,12 @@ def _net(one: Contestant, n: int, width: int, classes: int) -> Net:
     for place in range(1, one.depth + 1):
         children[f"phi{place}"] = Physical(below, width, skip=one.skip)
         seen = width + below * one.skip
-        last = place == one.depth and not issubclass(lookup("rules", one.rule), GoodnessRule)
-        children[f"fc{place}"] = Dense(seen, classes if last else width)
+        last = place == one.depth and not _by_goodness(one) and not one.hidden
+        # a first draw of a readout would have to be unlearned, which perturbation is slow at
+        start = torch.zeros(classes, seen) if last and one.rule == "spsa" else None
+        children[f"fc{place}"] = Dense(seen, classes if last else width, weights=start)
         if place == one.depth and not last:
+            children |= {"relu": Relu()} if one.hidden else {}
             children["labels"] = Dense(width, classes)  # for goodness its width alone counts
         below = width
     if one.depth == 0:

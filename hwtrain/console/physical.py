@@ -92,6 +92,8 @@ def twin(inputs: Path, outputs: Path, *, as_json: bool) -> int:
 
 
 def _table_of(path: Path) -> torch.Tensor:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file: check the path")
     try:
         with path.open(encoding="utf-8") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is empty is said by those who count the rows
@@ -99,7 +101,8 @@ def _table_of(path: Path) -> torch.Tensor:
     except OSError as problem:
         raise DataError(f"{path}: {problem.strerror or problem}: check the path") from None
     except ValueError as problem:
-        raise DataError(f"{path}: not a table of numbers: {problem}") from None
+        first = str(problem).partition(";")[0]  # what follows is advice to who calls NumPy
+        raise DataError(f"{path}: not a table of numbers: {first}") from None
     if not np.isfinite(values).all():
         raise DataError(f"{path}: holds a value that is no finite number: mend or drop that row")
     return torch.from_numpy(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -14,9 +15,13 @@ from hwtrain.rules.base import Bound, Rule
 
 
 class GoodnessRule(Rule, ABC):
-    """Trains all blocks but the last, of which the width alone counts: it says how many labels there are."""
+    """Trains all blocks but the last, of which the width alone counts: it says how many labels there are.
+
+    Class attribute ``labels_in``: whether labels are written over the inputs.
+    """
 
     floats_only = True
+    labels_in: ClassVar[bool] = True
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read and write of the blocks' weights, read of the physics before them."""

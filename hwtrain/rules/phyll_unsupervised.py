@@ -20,6 +20,8 @@ from hwtrain.rules.phyll import Phyll, PhyllBound
 class PhyllUnsupervised(Phyll):
     """Labels reach the last layer alone."""
 
+    labels_in = False
+
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read and write of every block's weights, read of the physics before them."""
         return local_needs(net, blocks(net, "phyll-unsupervised"))

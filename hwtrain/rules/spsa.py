@@ -3,6 +3,8 @@
     c = (L(w + eps z) - L(w - eps z)) / 2 eps        w <- w - lr c z
 
 z is made again from its seed, so nothing but the two losses is kept. Weights and controls of physics alike.
+Of n weights one direction shows a share 1 / n of the gradient, so it takes many of them: ``directions`` are
+looked along one after another on each batch, two passes a sample each.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ class Spsa(Rule):
     floats_only = True
 
     class Options(Strict):
-        """How far to either side the loss is looked at."""
+        """How far to either side the loss is looked at, and along how many directions a batch."""
 
         eps: float = Field(0.01, gt=0)
+        directions: int = Field(1, ge=1)
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """read of all; perturb and write of weights, biases and controls."""
@@ -38,23 +41,27 @@ class Spsa(Rule):
         return ports
 
     def work(self, net: Net) -> SpsaBound:
-        """SPSA with one direction a step."""
+        """SPSA of all that can be moved."""
         moved = [array for path, array in net.arrays() if "perturb" in self.needs(net)[path]]
-        return SpsaBound(net, moved, self.options.eps)
+        return SpsaBound(net, moved, self.options.eps, self.options.directions)
 
 
 class SpsaBound(Bound):
-    """Two passes a step."""
+    """Two passes a step and direction."""
 
-    def __init__(self, net: Net, moved: list[Array], eps: float) -> None:
+    def __init__(self, net: Net, moved: list[Array], eps: float, directions: int) -> None:
         super().__init__(net)
-        self.moved, self.eps = moved, eps
+        self.moved, self.eps, self.directions = moved, eps, directions
 
     def step(
         self, x: Float[Tensor, "batch *features"], labels: Int[Tensor, "batch"], lr: float
     ) -> Float[Tensor, "batch"]:
-        """Look on both sides, then go; the loss is the mean of both looks."""
-        seed = step_of(self.net)
+        """Along each direction look on both sides, then go; the loss is the mean of the first two looks."""
+        first = step_of(self.net) * self.directions
+        losses = [self._along(seed, x, labels, lr) for seed in range(first, first + self.directions)]
+        return losses[0]
+
+    def _along(self, seed: int, x: Tensor, labels: Tensor, lr: float) -> Tensor:
         looks = []
         for eps in (self.eps, -self.eps):
             for array in self.moved:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from hwtrain.analysis.physical_study import Budget, study
+from hwtrain.analysis.physical_study import Budget, Contestant, bound, split_of, study
 from hwtrain.cards import PhysicalCard, cards
+from hwtrain.physical.twin import Linear
 from hwtrain.registry import names
+from hwtrain.substrates.physical import PhysicalArray
 
 MARGIN = 0.05
 ONLY = {"in-situ": {"mesh"}, "coupled-learning": {"resistor-network"}}
@@ -61,6 +63,20 @@ def test_every_rule_on_every_physics_learns_or_is_refused_for_a_port(monkeypatch
     assert len(below) < len(rows) / 5
     assert all(sum(found) > len(found) / 2 for found in above.values()), "a rule that does not learn"
     assert spent < 600  # 5 minutes of two cores
+
+
+def test_the_linear_part_is_that_of_inputs_with_labels() -> None:
+    """Digits leave the first pixel dark, where the first label is written: its slope is found anyway."""
+    its = Contestant("phyll", "fibre", 1, change="linear", skip=False)
+    budget = Budget(samples=600)
+    split = split_of(budget, "test")
+    assert not split.train_x[:, 0].any()
+    rule, _ = bound(its, budget, 0, split)
+    medium = dict(rule.net.arrays())["phi1.medium"]
+    assert isinstance(medium, PhysicalArray)
+    assert isinstance(medium.stand_in, Linear)
+    slopes = medium.stand_in.A.norm(dim=0)
+    assert slopes[0] > 0.3 * slopes.mean()
 
 
 def test_a_row_stands_beside_all_its_controls() -> None:

@@ -20,6 +20,8 @@ import torch
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import PhysicalCard
 from hwtrain.cards.physical import Instrument as InstrumentCard
+
+from hwtrain.cli import main
 from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentSlow, RunError
 from hwtrain.physical.instrument import Folder, Impossible, Pipe
 from hwtrain.physical.journal import Journal
@@ -269,3 +271,26 @@ def test_an_answer_that_comes_late_is_passed_over(tmp_path: Path) -> None:
     assert threading.active_count() >= 1
     assert float(made.measure(X).max()) == 1
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve", "fibre", "--in", "0", "--out", "2", "--log", "a.log"], "in = 0: at least 1"),
+        (["serve", "fibre", "--in", "2", "--out", "0", "--log", "a.log"], "out = 0: at least 1"),
+        (["serve", "float32", "--in", "2", "--out", "2", "--log", "a.log"], "no card of physics"),
+        (["twin", "absent.csv", "absent.csv"], "absent.csv: no such file"),
+        (["twin", "words.csv", "words.csv"], "words.csv: not a table of numbers"),
+        (["study", "--samples", "3"], "samples = 3: at least 20"),
+    ],
+)
+def test_bad_words_are_refused_in_a_line_and_nothing_is_written(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.csv").write_text("one,two\n")
+    assert main(["physical", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["words.csv"]

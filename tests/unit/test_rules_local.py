@@ -107,6 +107,22 @@ def test_spsa_over_all_signs_is_the_gradient() -> None:
     torch.testing.assert_close(total[0] / 64, expected, rtol=1e-6, atol=1e-9)
 
 
+def test_spsa_looks_along_other_directions_on_the_same_batch() -> None:
+    """k directions a step are k steps of one direction on the batch."""
+    many, single = (placed({"fc": Dense(6, 3)}) for _ in range(2))
+    bound, one = Spsa(directions=3).bind(many), Spsa().bind(single)
+    for step in range(2):
+        next(many.arrays())[1].trial.ledger.clock.step = step
+        loss = bound.step(X, Y, 0.1)
+        losses = []
+        for turn in range(3):
+            next(single.arrays())[1].trial.ledger.clock.step = 3 * step + turn
+            losses.append(one.step(X, Y, 0.1))
+        assert torch.equal(loss, losses[0])
+    for mine, expected in zip(weights(many), weights(single), strict=True):
+        assert torch.equal(mine, expected)
+
+
 @pytest.mark.parametrize("rule", ["node-perturbation", "forward-gradient"])
 def test_the_mean_of_many_perturbations_is_the_gradient(rule: str) -> None:
     net, other = two_layers(True), two_layers(True)
