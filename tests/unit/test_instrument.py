@@ -20,7 +20,6 @@ import torch
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import PhysicalCard
 from hwtrain.cards.physical import Instrument as InstrumentCard
-
 from hwtrain.cli import main
 from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentSlow, RunError
 from hwtrain.physical.instrument import Folder, Impossible, Pipe
