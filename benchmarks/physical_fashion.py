@@ -2,8 +2,8 @@
 
 One physical layer of 1,000 outputs, then a digital layer trained by PhyLL. Beside it, at the same number of
 outputs: the same with the fibre's linear part in its place, the same with nothing there, a ridge readout of
-the fibre, backpropagation of a linear readout behind the same frozen fibre, a ridge readout of the pixels. A
-readout has a hundredth of PhyLL's digital weights.
+the fibre, backpropagation of a linear readout behind the same frozen fibre, the same with as many digital
+weights as PhyLL has (a hidden layer with ReLU), and a ridge readout of the pixels.
 
 Three rates of each are tuned on validation, with 10,000 images, 3 epochs and a seed of its own; then 5 seeds
 at 10,000 images and one at 60,000 look at test, once. Differences are paired over seeds and have no required
@@ -42,6 +42,10 @@ METHODS: dict[str, tuple[Contestant, tuple[float, ...]]] = {
     "backprop": (replace(FIBRE, rule="backprop", change="copy"), (0.001, 0.003, 0.01)),
     "ridge_pixels": (Contestant("ridge", None, 0), PENALTY),
     "zero": (replace(FIBRE, change="zero"), GOODNESS[:1]),  # sees nothing: no rate can help it
+    "backprop_hidden": (
+        replace(FIBRE, rule="backprop", change="copy", hidden=True),
+        (0.0003, 0.001, 0.003),
+    ),
 }
 
 

@@ -33,6 +33,7 @@ from hwtrain.direction import Adam, Transform
 from hwtrain.errors import ConfigError, IncompatibleRule, nearest
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.physical import Physical
+from hwtrain.layers.relu import Relu
 from hwtrain.ledger import Ledger
 from hwtrain.net import Net
 from hwtrain.physical.emulators.base import Emulator
@@ -84,13 +85,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A rule on a piece of physics, with what was changed about it; no card: no physics."""
+    """A rule on a piece of physics, with what was changed about it; no card: no physics.
+
+    ``hidden`` puts a digital layer with ReLU before the classes, as wide as that which goodness learns with.
+    """
 
     rule: str
     card: str | None
     depth: int
     change: str = "main"
     skip: bool = True
+    hidden: bool = False
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -327,11 +332,12 @@ def _net(one: Contestant, n: int, width: int, classes: int) -> Net:
     for place in range(1, one.depth + 1):
         children[f"phi{place}"] = Physical(below, width, skip=one.skip)
         seen = width + below * one.skip
-        last = place == one.depth and not _by_goodness(one)
+        last = place == one.depth and not _by_goodness(one) and not one.hidden
         # a first draw of a readout would have to be unlearned, which perturbation is slow at
         start = torch.zeros(classes, seen) if last and one.rule == "spsa" else None
         children[f"fc{place}"] = Dense(seen, classes if last else width, weights=start)
         if place == one.depth and not last:
+            children |= {"relu": Relu()} if one.hidden else {}
             children["labels"] = Dense(width, classes)  # for goodness its width alone counts
         below = width
     if one.depth == 0:
