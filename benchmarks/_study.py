@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -36,21 +37,36 @@ class Figures:
 
     def finish(self) -> int:
         """Write results/<name>.json with machine, date, commit; 1 when a target was missed."""
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
-        )
         document = {
             "study": self.name,
             "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit.stdout.strip(),
-            "machine": f"{platform.processor() or platform.machine()}, {platform.system()}",
-            "environment": environment(make_config()),
+            "commit": _commit(),
+            "machine": _machine(),
+            "load": os.getloadavg()[1],
+            "environment": {k: v for k, v in environment(make_config()).items() if k != "engine"},
             "figures": self.lines,
             **self.detail,
         }
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{self.name}.json").write_text(json.dumps(document, indent=1) + "\n")
         return 0 if all(line["ok"] for line in self.lines) else 1
+
+
+def _commit() -> str:
+    """The commit, ``-dirty`` where files that git knows were changed since."""
+    asked = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _machine() -> str:
+    """The processor by name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    model = f"{named.get('model name', platform.processor())}, family {named.get('cpu family', '?')}"
+    return f"{model}, {os.cpu_count()} processors, {platform.system()}"
 
 
 def _meets(value: float | None, target: str | None) -> bool:

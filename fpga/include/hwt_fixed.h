@@ -337,14 +337,14 @@ static inline int64_t hwt_softmax2_power(int64_t below, int32_t frac, const int3
     return exp2[fraction * 32 >> frac] >> (whole < 31 ? whole : 31);
 }
 
-/* Softmax to the base 2: the loss in bits and its gradient, without division.
+/* Softmax to the base 2: the loss in bits and its gradient, without division. The label's error is minus the
+ * others', so that errors add up to 0 however coarse the shares are, and scores do not drift away together.
  * z (batch, classes), labels (batch), exp2 (32), reciprocal (32) -> loss (batch), d (batch, classes) */
 static inline void hwt_softmax2_forward(int32_t batch, int32_t classes, int32_t frac,
                                         int32_t error_frac, const hwt_signal *z, const int32_t *labels,
                                         const int32_t *exp2, const int32_t *reciprocal, hwt_loss *loss,
                                         hwt_signal *d)
 {
-    const int64_t one = (int64_t)1 << 15;
     for (int32_t n = 0; n < batch; n++, z += classes, d += classes) {
         int64_t largest = z[0], total = 0;
         int32_t place = 15;
@@ -355,11 +355,13 @@ static inline void hwt_softmax2_forward(int32_t batch, int32_t classes, int32_t 
         while (total >> (place + 1) != 0) /* at least one power is 1, so the leading bit is at 15 or above */
             place++;
         const int64_t inverse = reciprocal[total >> (place - 5) & 31];
+        int64_t rest = 0;
         for (int32_t c = 0; c < classes; c++) {
             const int64_t share = (hwt_softmax2_power(largest - z[c], frac, exp2) * inverse) >> place;
-            d[c] = (hwt_signal)hwt_requantize(c == labels[n] ? share - one : share, 15 - error_frac,
-                                              HWT_SIGNAL_BITS, HWT_HALF_UP, 0);
+            d[c] = (hwt_signal)hwt_requantize(share, 15 - error_frac, HWT_SIGNAL_BITS, HWT_HALF_UP, 0);
+            rest += c == labels[n] ? 0 : (int64_t)d[c];
         }
+        d[labels[n]] = (hwt_signal)hwt_saturate(-rest, HWT_SIGNAL_BITS);
         const int64_t over = (total - ((int64_t)1 << place)) * ((int64_t)1 << frac) >> place;
         loss[n] = (hwt_loss)hwt_saturate((place - 15) * ((int64_t)1 << frac) + over + (largest - z[labels[n]]), 32);
     }

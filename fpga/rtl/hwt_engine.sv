@@ -118,7 +118,7 @@ module hwt_engine #(
   localparam logic [15:0] TreeWait = 16'(6 + LaneIndex);
   localparam logic [15:0] LossWait = 16'd6;
   localparam logic [15:0] UpdateWait = 16'(5 + Delay);
-  localparam logic [1:0] LastPass = SquaredError ? 2'd0 : 2'd2;
+  localparam logic [1:0] LastPass = SquaredError ? 2'd0 : 2'd3;
   localparam logic [3:0] LastLayer = 4'(Layers - 1);
 
   always_ff @(posedge clk_i) begin

@@ -1,8 +1,8 @@
 // Softmax to the base 2: loss in bits and its gradient, by two tables and no division.
 //
-// The scores come three times (pass_i 0, 1, 2), one a cycle, with three idle cycles between the passes:
-// their largest; the sum of the powers; the shares. The gradient of a score is 4 cycles behind it in
-// pass 2. hwt_softmax2_forward in fpga/include/hwt_fixed.h is the same in C.
+// The scores come four times (pass_i 0 to 3), one a cycle, with three idle cycles between the passes:
+// their largest; the sum of the powers; the sum of the errors but the label's; the errors, that of the label
+// minus this sum. The gradient of a score is 4 cycles behind it in pass 3. hwt_softmax2_forward in fpga/include/hwt_fixed.h is the same in C.
 module hwt_softmax2 #(
   parameter int SignalBits = 8,
   parameter int Frac = 3,
@@ -105,7 +105,8 @@ module hwt_softmax2 #(
   logic [TotalBits-1:0]  turned;
   logic [15:0]           reciprocal, inverse_q;
   logic [31:0]           product_q;
-  logic                  valid3_q, hot3_q;
+  logic                  valid3_q, hot3_q, first3_q;
+  logic [1:0]            pass3_q;
   logic [AddrBits-1:0]   index3_q;
   always_comb begin
     place = '0;
@@ -157,35 +158,49 @@ module hwt_softmax2 #(
     place_q   <= place;
     inverse_q <= reciprocal;
     product_q <= power_q * inverse_q;
-    valid3_q  <= valid2_q && pass2_q == 2'd2;
+    valid3_q  <= valid2_q && pass2_q[1];
     hot3_q    <= hot2_q;
+    first3_q  <= first2_q;
+    pass3_q   <= pass2_q;
     index3_q  <= index2_q;
   end
 
-  // Stage 4: the share less one where the label is, and the loss.
+  // Stage 4: the share, or what the others add up to where the label is, and the loss.
+  localparam int RestBits = SignalBits + 16;
   logic        [31:0]           share;
-  logic signed [33:0]           error;
-  logic signed [SignalBits-1:0] code;
+  logic signed [SignalBits-1:0] code, hot_code;
+  logic signed [RestBits-1:0]   rest_q;
   logic        [63:0]           over;
   assign share = product_q >> place_q;
-  assign error = $signed({2'b00, share}) - (hot3_q ? 34'sd32768 : 34'sd0);
   hwt_requantize #(
-    .InBits (34),
+    .InBits (33),
     .Shift  (15 - ErrorFrac),
     .OutBits(SignalBits),
     .NoiseBits(1)
   ) u_requantize (
-    .value_i(error),
+    .value_i($signed({1'b0, share})),
     .noise_i(1'b0),
     .code_o (code)
+  );
+  hwt_requantize #(
+    .InBits (RestBits),
+    .Shift  (0),
+    .OutBits(SignalBits)
+  ) u_hot (
+    .value_i(-rest_q),
+    .noise_i(1'b0),
+    .code_o (hot_code)
   );
   assign over = ({32'b0, total_q} - (64'd1 << place_q)) << Frac >> place_q;
   logic unused_over;
   assign unused_over = ^over[63:32];
   always_ff @(posedge clk_i) begin
-    d_valid_o <= valid3_q;
+    if (valid3_q && pass3_q == 2'd2) begin
+      rest_q <= (first3_q ? '0 : rest_q) + (hot3_q ? '0 : {{16{code[SignalBits-1]}}, code});
+    end
+    d_valid_o <= valid3_q && pass3_q == 2'd3;
     d_index_o <= index3_q;
-    d_o       <= code;
+    d_o       <= hot3_q ? hot_code : code;
     loss_o    <= $signed(
         (({27'b0, place_q} - 32'd15) << Frac) + over[31:0] + {{(31 - SignalBits) {1'b0}}, hot_below_q}
     );

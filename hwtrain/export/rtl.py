@@ -180,7 +180,7 @@ def cycles(net: RtlNet) -> int:
     lane_wait, tree_wait = 6, 6 + (net.lanes.bit_length() - 1)
     forward = sum(layer.words + (lane_wait if layer.along else tree_wait) for layer in net.layers)
     scores = max(forward, net.classes)  # the results of the sample before must be out
-    passes, gap = (3, 3) if net.loss == "softmax2" else (1, 0)
+    passes, gap = (4, 3) if net.loss == "softmax2" else (1, 0)
     loss = passes * net.classes + (passes - 1) * gap + 6
     backward = sum(layer.words + (tree_wait if layer.along else lane_wait) for layer in net.layers[1:])
     start = scores + loss + backward

@@ -250,9 +250,10 @@ class Fixed:
         place = total.bit_length() - 1
         entry = total * 32 // 2**place - 32  # the five bits below the leading one
         inverse = round(2**15 / (1 + (entry + 0.5) / 32))
-        shares = [p * inverse // 2**place - 2**15 * (c == label) for c, p in enumerate(powers)]
+        errors = [clipped(rounded(p * inverse // 2**place, 15 - error_frac), bits) for p in powers]
+        errors[label] = clipped(-sum(e for c, e in enumerate(errors) if c != label), bits)
         loss = (place - 15) * 2**frac + (total - 2**place) * 2**frac // 2**place + below[label]
-        return clipped(loss, 32), [clipped(rounded(s, 15 - error_frac), bits) for s in shares]
+        return clipped(loss, 32), errors
 
 
 def lowest_power(

@@ -194,7 +194,7 @@ MUTANTS = [
     ("fixed", "hwt_requantize(", "(int64_t)1 << (shift - 1);", "((int64_t)1 << (shift - 1)) - 1;"),
     ("fixed", "hwt_shift_right", "-1 - ((-1 - value) >> shift)", "-(-value >> shift)"),
     ("fixed", "hwt_bias_add", "*y++ + (hwt_acc)", "*y++ - (hwt_acc)"),
-    ("fixed", "hwt_softmax2_forward", "share - one", "share + one"),
+    ("fixed", "hwt_softmax2_forward", "saturate(-rest", "saturate(rest"),
     ("fixed", "hwt_softmax2_forward", "place - 15", "place - 14"),
     ("fixed", "hwt_softmax2_power", "fraction * 32", "fraction * 31"),
     (
