@@ -55,9 +55,6 @@ def _twin(found: argparse.Namespace) -> int:
 
 
 def _serve(found: argparse.Namespace) -> int:
-    for flag_of, width in (("in", found.in_), ("out", found.out)):
-        if width < 1:
-            raise ConfigError(f"{flag_of} = {width}: at least 1")
     from hwtrain.analysis.physical_serve import serve_card
 
     serve_card(found.card, found.in_, found.out, found.log, found.seed)

@@ -92,8 +92,6 @@ def twin(inputs: Path, outputs: Path, *, as_json: bool) -> int:
 
 
 def _table_of(path: Path) -> torch.Tensor:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file: check the path")
     try:
         with path.open(encoding="utf-8") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is empty is said by those who count the rows

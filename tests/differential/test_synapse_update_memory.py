@@ -77,7 +77,7 @@ def uniform(when: tuple[int, int], pass_: int, element: int) -> float:
 def lot(when: tuple[int, int], pass_: int, line: int, slot: int) -> float:
     """The uniform number of a slot of a line's train: bit ``slot`` of its 24 planes, the highest first."""
     point = threefry(DRAWS.key, (when[0], when[1] << 8 | pass_))
-    planes = [threefry(point, (12 * line + (k >> 1), 0))[k & 1] for k in range(24)]
+    planes = [threefry(point, (12 * line + (k >> 1), 0), 13)[k & 1] for k in range(24)]
     return sum((plane >> slot & 1) << 23 - k for k, plane in enumerate(planes)) * 2.0**-24
 
 

@@ -328,7 +328,6 @@ LOWERING: list[tuple[Callable[[Step], None], str]] = [
     (change("im2col.im2col", "padding", 0), "cnn16"),
     (change("bias.ones", "one", 16), "cnn8"),
     (change("pot.encode", "low", 5), "shift"),
-    (change("pot.encode", "most", 3), "shift"),
     (one_turn_less, "settling"),
     (unroll_nothing, "settling"),
     (swap_branches, "speculating"),

@@ -193,7 +193,7 @@ def test_a_mutated_card_is_read_or_refused(tmp_path: Path) -> None:
             check_expectations(str(file), card)
         except CardError as problem:
             assert_line(problem, file)
-        if isinstance(card, SynapseCard):  # what is read must also work
+        if isinstance(card, SynapseCard) and card.response:  # what is read must also work
             points = trace(card, up=2, down=2, seed=number)
             assert all(-1.5 <= point.weight <= 1.5 for point in points), data.decode()
     assert shares(found, "cards") >= 0.2

@@ -39,12 +39,18 @@ from tests.helpers import assert_equal, listing, write_csv
 
 NOISY = (
     ("c2c_rel_range = 0.01", "c2c_rel_range = 0.02\nstep_dtod = 0.2\nlabel_dtod = 0.2\nbias_dtod = 0.1"),
-    ("[pulse]", "[read]\nnoise_rel = 0.05\n\n[faults]\nstuck_random = 0.05\n\n[pulse]"),
+    ("v_read_V =", "noise_rel = 0.05\nv_read_V ="),
+    ("[pulse]", "[faults]\nstuck_random = 0.05\n\n[pulse]"),
 )
 CASES: dict[str, dict[str, Any]] = {
     "as shipped": {"device": "taox-tio2"},
     "single, momentum": {"cell": "single", "momentum": 0.5},
-    "threshold refresh": {"cell": "unidirectional-ltp", "refresh": "threshold", "lr": 1.0},
+    "threshold refresh": {
+        "cell": "unidirectional-ltp",
+        "refresh": "threshold",
+        "weight_range": 0.5,
+        "lr": 1.0,
+    },
     "periodic refresh": {
         "cell": "unidirectional-ltp",
         "refresh": "periodic",

@@ -562,7 +562,8 @@ def test_devices_show_prints_every_key_of_the_card(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     for key, value in tomllib.loads(card_files()[name].read_text(encoding="utf-8")).items():
         for inner in value if isinstance(value, dict) else [None]:
-            assert f" {key}.{inner} " in shown if inner else f" {key} " in shown
+            name_of = f" {key}.{inner}" if inner else f" {key}"
+            assert f"{name_of} " in shown or f"{name_of}." in shown, name_of
     if isinstance(card(name), SynapseCard):
         for key in ("read.adc_bits", "faults.stuck_on", "pulse.endurance", "variation.step_dtod"):
             assert f" {key} " in shown  # what the card leaves out is there too

@@ -325,14 +325,14 @@ class TestFigures:
         assert "with_variation_0_S" not in told
 
     def test_a_map_of_devices_shows_every_card(self, report: Callable[..., Path]) -> None:
-        run = report("fc1=ag-si,*=ideal-envm", seeds=1, epochs=1)
+        run = report("fc1=ag-si,*=epiram", seeds=1, epochs=1)
         text = text_of(run)
         names = {file.stem for file in (run / "figures").glob("*.csv")}
-        assert {"response-ag-si", "response-ideal-envm"} <= names
-        assert "Ag:a-Si + Ideal eNVM" in text
+        assert {"response-ag-si", "response-epiram"} <= names
+        assert "Ag:a-Si + EpiRAM" in text
         assert text.count("<dt>citation</dt>") == 2
         table = Page(text).tables["numbers results"]
-        assert table["ag-si + ideal-envm"]["Pulse energy"] == ("not on the card", None)
+        assert table["ag-si + epiram"]["Pulse energy"] == ("not on the card", None)
 
     def test_two_cards_of_one_name_have_a_figure_each(self, report: Callable[..., Path]) -> None:
         run = report("fc1=CARDS/ag-si.toml,*=ag-si", seeds=1, epochs=1)
