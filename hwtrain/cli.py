@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,9 @@ from hwtrain.registry import lookup, names
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 the run failed, 2 bad input, 130 stopped and resumable."""
     try:
+        # Threads that spin while they wait take the core of the one they wait for, if anybody else has work;
+        # OpenMP reads this as torch loads it.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             return _run(argv)
         finally:
