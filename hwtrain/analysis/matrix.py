@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from hwtrain.arith.threefry import Streams
-from hwtrain.cards import card, card_files
+from hwtrain.cards import card, learning_cards
 from hwtrain.config import SOFTWARE
 from hwtrain.errors import IncompatibleRule
 from hwtrain.layers.physical import Physical
@@ -21,7 +21,7 @@ def matrix() -> dict[str, dict[str, str]]:
     Cards of physics have it before each of two dense layers, others have all weights on them.
     """
     found: dict[str, dict[str, str]] = {}
-    for device in sorted(card_files()):
+    for device, _ in learning_cards():
         net = _placed(device)
         found[device] = {}
         for rule in names("rules"):

@@ -36,6 +36,7 @@ __all__ = [
     "cards",
     "check_expectations",
     "key",
+    "learning_cards",
     "read_card",
     "without_scatter",
 ]
@@ -66,6 +67,13 @@ def cards() -> Iterator[tuple[str, Card]]:
     """Every card; a broken one is an error that names its file, never left out."""
     for name, file in card_files().items():
         yield name, read_card(file)
+
+
+def learning_cards() -> Iterator[tuple[str, Card]]:
+    """The cards that a net can be trained on: no microcontroller, and no synapse of which no pulse is known."""
+    for name, its in cards():
+        if not isinstance(its, McuCard) and (not isinstance(its, SynapseCard) or its.response):
+            yield name, its
 
 
 def card(name: str) -> Card:

@@ -58,14 +58,18 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def pulse_cost(ledger: Ledger, layer: str, card: SynapseCard) -> PulseCost:
-    """The cost of one array's training pulses; those of refreshes are among them."""
-    counts = ledger.of("train", layer, "write")
-    up, down = counts["pulses_up"], counts["pulses_down"]
+    """The cost of one array's training pulses; those of refreshes and of loads in training too.
+
+    How many cells are loaded at a time is not known, and so neither is the time.
+    """
+    counts, loads = ledger.of("train", layer, "write"), ledger.of("train", layer, "load")
+    loaded = loads["pulses_up"] + loads["pulses_down"]
+    up, down = (counts[way] + loads[way] for way in ("pulses_up", "pulses_down"))
     return PulseCost(
         up + down,
         counts["clipped"],
         _energy(up, down, card),
-        _time(up, down, counts["slots"], card),
+        None if loaded else _time(up, down, counts["slots"], card),
     )
 
 

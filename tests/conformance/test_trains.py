@@ -20,13 +20,12 @@ import numpy as np
 import pytest
 
 from hwtrain.arith.threefry import Streams
-from hwtrain.cards import PhysicalCard, card, cards
+from hwtrain.cards import PhysicalCard, card, learning_cards
 from hwtrain.errors import IncompatibleRule
 from hwtrain.registry import lookup, names
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
 from hwtrain.synapse.updates._transfer import Transfer
 from hwtrain.training.trial import Runner
-from tests.conformance.conftest import synapse_cards
 
 SEEDS = (0, 1)
 SETTINGS: dict[str, Any] = {
@@ -119,7 +118,7 @@ def check(pairs: list[Pair], score: Callable[[Pair], float], trial: Callable[...
 def test_a_card_of_every_kind_and_closed_law_trains_a_hidden_layer(
     score: Callable[[Pair], float], trial: Callable[..., Runner], card_of_law: dict[str, str]
 ) -> None:
-    kinds = {its.kind: name for name, its in cards() if its.kind not in ("synapse", "mcu")}
+    kinds = {its.kind: name for name, its in learning_cards() if its.kind != "synapse"}
     closed = [card_of_law[law] for law in CLOSED]
     check([Pair("backprop", name) for name in (*kinds.values(), *closed)], score, trial)
 
@@ -128,9 +127,7 @@ def test_a_card_of_every_kind_and_closed_law_trains_a_hidden_layer(
 def test_every_card_trains_a_hidden_layer(
     score: Callable[[Pair], float], trial: Callable[..., Runner]
 ) -> None:
-    others = [name for name, its in cards() if its.kind not in ("synapse", "mcu")]
-    pulsed = [name for name, _ in synapse_cards()]
-    check([Pair("backprop", name) for name in (*others, *pulsed)], score, trial)
+    check([Pair("backprop", name) for name, _ in learning_cards()], score, trial)
 
 
 SOFT = str(Path(__file__).resolve().parents[2] / "benchmarks" / "soft-bounds.toml")

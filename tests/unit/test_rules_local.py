@@ -312,3 +312,11 @@ def test_a_skip_around_dense_layers_is_refused(rule: str) -> None:
     net.place(Trial(Streams(0)), lambda _: SOFTWARE, SOFTWARE)
     with pytest.raises(IncompatibleRule, match=r"skips|graph"):
         lookup("rules", rule)().bind(net)
+
+
+def test_a_readout_that_is_solved_for_costs_the_pulses_that_write_it() -> None:
+    result = train("64-8-10", rule="ridge", device="ag-si", seeds=1, epochs=1)
+    (row,) = (row for row in result.trials if row["role"] == "device")
+    assert row["pulses"] > 80
+    assert row["energy_J"] > 0
+    assert row["pulse_time_s"] is None
