@@ -70,7 +70,7 @@ def cards() -> Iterator[tuple[str, Card]]:
 
 
 def learning_cards() -> Iterator[tuple[str, Card]]:
-    """The cards that a net can be trained on: no microcontroller, and no synapse of which no pulse is known."""
+    """The cards that a net can be trained on: no microcontroller, no synapse without known pulses."""
     for name, its in cards():
         if not isinstance(its, McuCard) and (not isinstance(its, SynapseCard) or its.response):
             yield name, its
