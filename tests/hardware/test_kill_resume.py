@@ -35,7 +35,8 @@ def write_inputs(folder: Path) -> list[str]:
     text = card_files()["taox-tio2"].read_text(encoding="utf-8")
     for old, new in (
         ("c2c_rel_range = 0.01", "c2c_rel_range = 0.02\nstep_dtod = 0.2\nlabel_dtod = 0.2"),
-        ("[pulse]", "[read]\nnoise_rel = 0.05\n\n[faults]\nstuck_random = 0.01\n\n[pulse]"),
+        ("v_read_V = 0.5", "v_read_V = 0.5\nnoise_rel = 0.05"),
+        ("[pulse]", "[faults]\nstuck_random = 0.01\n\n[pulse]"),
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)
