@@ -176,6 +176,8 @@ class _Printer:
         calls = [call for nodes in self.program.entries.values() for call in walk(nodes)]
         if any(call.kernel.startswith("xbar.") for call in calls):
             yield '#include "hwt_synapse.h"'
+        if any(call.kernel.startswith("periphery.") for call in calls):
+            yield '#include "hwt_periphery.h"'
         if self.threads > 1:
             yield '#include "hwt_team.h"'
         yield ""

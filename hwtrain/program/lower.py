@@ -92,11 +92,18 @@ def lower(bound: Bound, shape: tuple[int, ...], batch: int = 1, name: str = "net
     ledger.counts, ledger.clock = {}, Clock(step=StepNumber(0), phase="train")
     entries: dict[Entry, tuple[Node, ...]] = {}
     with _located(net, recorder):
-        entries["step"] = recorder.entry("loss", lambda: bound.step(x, labels, Rate(0.01)))
-        if type(bound).flush is not Bound.flush:
-            entries["flush"] = recorder.entry("owed", lambda: bound.flush(Rate(0.01)))
-        ledger.clock.phase = "eval"
-        entries["predict"] = recorder.entry("z", lambda: bound.predict(x))
+        runs: dict[Entry, tuple[str, Callable[[], Tensor | None]]] = {
+            "step": ("loss", lambda: bound.step(x, labels, Rate(0.01))),
+            "flush": ("owed", lambda: bound.flush(Rate(0.01))),
+            "predict": ("z", lambda: bound.predict(x)),
+        }
+        if type(bound).flush is Bound.flush:
+            del runs["flush"]
+        for entry, (result, run) in runs.items():
+            ledger.clock.phase = "eval" if entry == "predict" else "train"
+            for _, array in net.arrays():
+                array.rewind()
+            entries[entry] = recorder.entry(result, run)
     used = {ref.buffer for nodes in entries.values() for ref in refs(nodes)}
     buffers = {key: made for key, made in recorder.buffers.items() if key in used or made.role == "weight"}
     contents = {

@@ -192,8 +192,8 @@ class Array(ABC):
             "or a device of kind ideal, fixed or shift"
         )
 
-    def settle(self) -> dict[str, int]:
-        """Take over what a program left in ``live``; counts of the write port that only it knows."""
+    def settle(self) -> dict[str, dict[str, int]]:
+        """Take over what a program left in ``live``; counts by port that only it knows."""
         return {}
 
     @abstractmethod

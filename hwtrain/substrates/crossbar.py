@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.arith.threefry import Point, Purpose
+from hwtrain.arith.threefry import Point, Purpose, Stream
 from hwtrain.cards import SynapseCard
 from hwtrain.direction import Dense, Direction, Outer
 from hwtrain.errors import IncompatibleRule
-from hwtrain.kernels import convert, dense, vector, xbar
+from hwtrain.kernels import convert, dense, periphery, vector, xbar
 from hwtrain.kernels.base import StepNumber, is_recording
 from hwtrain.registry import lookup
 from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
@@ -93,8 +93,8 @@ class CrossbarArray(Array):
         """Conductances and wear as the kernels in C have them, counts, and what they look up."""
         return self._for_c.filled()
 
-    def settle(self) -> dict[str, int]:
-        """Take conductances and wear back from C; what was counted since the last time."""
+    def settle(self) -> dict[str, dict[str, int]]:
+        """Take conductances and wear back from C; what was counted since the last time, by port."""
         counts = self._for_c.settle()
         self._look_anew()
         return counts
@@ -259,16 +259,11 @@ class CrossbarArray(Array):
         """
         wires = self._card.read
         multiply = dense.read_t if transposed else dense.read
+        if is_recording():
+            return vector.scale(self._for_c.read(x, transposed=transposed), self.w_max)
         plain = wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0
         if plain and wires.line_ohm == 0:
-            y = self._for_c.read(x, transposed=transposed) if is_recording() else multiply(self._unit, x)
-            return vector.scale(y, self.w_max)
-        if is_recording():
-            raise IncompatibleRule(
-                f"layer {self.geometry.path}: read noise, converters and resistive lines have no kernel in C "
-                "yet: "
-                "use --engine torch"
-            )
+            return vector.scale(multiply(self._unit, x), self.w_max)
         largest = x.abs().amax(dim=(1, 2), keepdim=True)
         largest = torch.where(largest == 0, torch.ones_like(largest), largest)
         drive = x / largest
@@ -302,27 +297,38 @@ class CrossbarArray(Array):
         self._unit, self._seeming = self._weight_of_cells(), None
 
     def _noise(self, drive: Tensor, taken: tuple[slice, ...], *, transposed: bool) -> Tensor:
-        span = self._card.range
-        offset = (1 - self.cell.from_zero) * span.g_min_S / (span.g_max_S - span.g_min_S)
-        squares = ((self.cells.g + offset) ** 2).view(self.cell.branches, *self.geometry.shape).sum(0)
+        squares = ((self.cells.g + self._floor()) ** 2).view(self.cell.branches, *self.geometry.shape).sum(0)
         power = (dense.read_t if transposed else dense.read)(squares[taken], drive**2)
         deviation = self._card.read.noise_rel * self.cell.slope * power.sqrt()
         clock = self.trial.ledger.clock
         evaluating = clock.phase == "eval"
-        purpose = Purpose.READ_T if transposed else Purpose.READ
-        stream = self._streams[Purpose.EVAL_READ if evaluating else purpose]
+        stream = self._noise_stream(transposed=transposed)
         first = clock.sample * (power.numel() // clock.samples) if evaluating else 0
         elements = torch.arange(first, first + power.numel()).numpy().astype("uint32")
         number = self._next_pass()
         normal = stream.at(clock.step, number >> 8, number & 255).normal(elements)
         return deviation * torch.from_numpy(normal).view_as(power).to(power)
 
-    def _digitised(self, y: Tensor, bits: int) -> Tensor:
+    def _noise_stream(self, *, transposed: bool) -> Stream:
+        purpose = Purpose.READ_T if transposed else Purpose.READ
+        evaluating = self.trial.ledger.clock.phase == "eval"
+        return self._streams[Purpose.EVAL_READ if evaluating else purpose]
+
+    def _floor(self) -> float:
+        """What is added to a cell's state to have its conductance, in units of the range."""
+        span = self._card.range
+        return (1 - self.cell.from_zero) * span.g_min_S / (span.g_max_S - span.g_min_S)
+
+    def _full_scale(self) -> float:
+        """The largest output that the converter can take, in units of the largest weight."""
         wires, span = self._card.read, self._card.range
         full = wires.adc_range_cells
         if wires.adc_range_A is not None and wires.v_read_V is not None:
             full = wires.adc_range_A / (wires.v_read_V * (span.g_max_S - span.g_min_S))
-        full = full * self.cell.slope
+        return full * self.cell.slope
+
+    def _digitised(self, y: Tensor, bits: int) -> Tensor:
+        full = self._full_scale()
         code = convert.quantize(y, full, bits)
         self.trial.ledger.add(
             self.geometry.path,
@@ -356,6 +362,7 @@ class _ForC:
             "pulses that grow, with reads of the state": card.pulse.incremental,
             "ageing": card.ageing is not None,
             "a branch that is shorter than the range": (span.up_from, span.down_from) != (0.0, 1.0),
+            "resistive lines": card.read.line_ohm > 0,
         }
         self.law = str(array._card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
@@ -383,6 +390,9 @@ class _ForC:
             "falling": zeros(out),
             "live": zeros(max(in_, out)),
             "sent": zeros(_THREADS * out, dtype=torch.uint8),
+            "look": zeros(1, dtype=torch.int64),
+            "converted": zeros(len(periphery.COUNTS), dtype=torch.int64),
+            **{name: torch.zeros(groups * max(in_, out)) for name in ("drive", "current", "power")},
         }
 
     def filled(self) -> dict[str, Tensor]:
@@ -405,10 +415,11 @@ class _ForC:
             tensors["turn"].copy_(self._flat(array.cell.turn))
         if isinstance(array.cell, UnidirectionalLtp):
             tensors["updates"].copy_(array.cell.updates)
+        tensors["look"].fill_(int(array.trial.ledger.clock.step))
         return tensors
 
-    def settle(self) -> dict[str, int]:
-        """Give conductances and wear back; the counts by name, which are 0 again from now on."""
+    def settle(self) -> dict[str, dict[str, int]]:
+        """Give conductances and wear back; the counts by port, which are 0 again from now on."""
         array, tensors = self.array, self.tensors
         array.cells.g = self._unflat(tensors["g"]).to(array.cells.g)
         array.cells.wear = self._unflat(tensors["wear"]).to(array.cells.wear)
@@ -416,13 +427,40 @@ class _ForC:
             array.cell.turn = self._unflat(tensors["turn"]).to(array.cell.turn)
         if isinstance(array.cell, UnidirectionalLtp):
             array.cell.updates.copy_(tensors["updates"])
-        found = dict(zip(xbar.COUNTS, tensors["counts"].tolist(), strict=True))
+        found = {"write": dict(zip(xbar.COUNTS, tensors["counts"].tolist(), strict=True))}
+        if array._card.read.adc_bits is not None:
+            found["adc"] = dict(zip(periphery.COUNTS, tensors["converted"].tolist(), strict=True))
         tensors["counts"].zero_()
+        tensors["converted"].zero_()
         return found
 
     def read(self, x: Tensor, *, transposed: bool) -> Tensor:
         """The kernel's call, for a recorder."""
-        return (xbar.read_t if transposed else xbar.read)(self.tensors["g"], x, self.cell)
+        array, wires, clock = self.array, self.array._card.read, self.array.trial.ledger.clock
+        if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
+            return (xbar.read_t if transposed else xbar.read)(self.tensors["g"], x, self.cell)
+        tile = wires.lines or x.shape[2]
+        first = array._next_pass()
+        for _ in tiles(x.shape[2], tile)[1:]:
+            array._next_pass()  # every tile has noise of its own
+        key = array._noise_stream(transposed=transposed).key
+        names = ("g", "look", "converted", "drive", "current", "power")
+        return (periphery.read_t if transposed else periphery.read)(
+            *(self.tensors[name] for name in names),
+            x,
+            cell=self.cell,
+            dac=wires.dac_bits or 0,
+            adc=wires.adc_bits or 0,
+            tile=tile,
+            full=float(array._full_scale()),
+            noise=float(wires.noise_rel * array.cell.slope),
+            offset=float(array._floor()),
+            key0=key[0],
+            key1=key[1],
+            number=first,
+            step=StepNumber(clock.step),
+            evaluating=int(clock.phase == "eval"),
+        )
 
     def write(self, direction: Direction) -> None:
         """The kernel's call, for a recorder."""
@@ -434,7 +472,7 @@ class _ForC:
             )
         update, pulse = (array._streams[purpose].key for purpose in (Purpose.UPDATE, Purpose.PULSE))
         xbar.write(
-            **self.tensors,
+            **{name: tensor for name, tensor in self.tensors.items() if name in xbar.write.tensors},
             x=direction.x,
             d=direction.d,
             scale=direction.scale,

@@ -151,8 +151,9 @@ class ProgramEngine:
         for (layer, port), counts in cost(runner.program, entry, n, memory).items():
             self.ledger.add(layer, port, **counts)
         for path, array in self.bound.net.arrays():
-            if entry != "predict":
-                self.ledger.add(path, "write", **array.settle())
+            for port, counts in array.settle().items():
+                if not (entry == "predict" and port == "write"):
+                    self.ledger.add(path, port, **counts)
         if entry == "step" and step == 0:
             self.ledger.peak("net", "tape", bytes_held=runner.program.listing.tape_bytes)
         return memory

@@ -134,9 +134,52 @@ def test_two_threads_leave_the_same_bits(update: str) -> None:
         assert all(torch.equal(value, other.state()[name]) for name, value in array.state().items())
 
 
+WIRES = {
+    "noise": {"noise_rel": 0.2},
+    "converters": {"dac_bits": 7, "adc_bits": 6, "adc_range_cells": 2.0},
+    "tiles": {"noise_rel": 0.1, "dac_bits": 8, "adc_bits": 7, "adc_range_cells": 0.5, "lines": 7},
+}
+
+
+@pytest.mark.parametrize(
+    ("wires", "cell"),
+    [("noise", "single"), ("converters", "half-reference"), ("tiles", "bidirectional-pair")],
+)
+def test_a_periphery_reads_the_same(wires: str, cell: str) -> None:
+    device = synapse_card(SOFT, **ROUGH, read=WIRES[wires])
+    assert_same(device, Options("stochastic-pulse", cell), mlp("20-12-4", "tanh"), (20,))
+
+
+def test_a_convolution_with_groups_reads_through_its_periphery() -> None:
+    device = synapse_card(SOFT, **ROUGH, read=WIRES["tiles"])
+    assert_same(device, Options("stochastic-pulse", "single"), cnn(), (2, 5, 5), batch=3, steps=8)
+
+
+def test_an_evaluation_reads_every_sample_with_noise_of_its_own() -> None:
+    device = synapse_card(SOFT, **ROUGH, read=WIRES["tiles"])
+    rng = np.random.default_rng(5)
+    x, labels = torch.from_numpy(rng.random((50, 20))).float(), torch.from_numpy(rng.integers(0, 4, 50))
+    found = []
+    for engine in ("native", "torch"):
+        net, ledger = trained(engine, device, Options(), mlp("20-12-4", "tanh"), (20,), 1)
+        looked = engine_of(engine, Backprop().bind(net), ledger, 1, (20,))
+        looks = ((50, 41), (7, 41), (50, 3))
+        found.append([looked.evaluate(x[:n], labels[:n], step).loss for n, step in looks])
+        found.append(ledger.of("eval", "fc1.weight", "adc"))
+    assert found[0] == pytest.approx(found[2], rel=1e-6)
+    assert found[1] == found[3]
+    assert found[1]["outputs"] == 3 * 12 * (50 + 7 + 50)  # three tiles
+    assert found[1]["adc_lost"] > 0
+    assert found[1]["adc_clipped"] > 0
+    assert found[0][0] != found[0][2]
+
+
 @pytest.mark.parametrize(
     ("tables", "said"),
-    [({"read": {"noise_rel": 0.1}}, "read noise"), ({"read": {"adc_bits": 6}}, "converters")],
+    [
+        ({"read": {"line_ohm": 1.0}}, "resistive lines"),
+        ({"ageing": {"lifetime_steps": 50.0}}, "ageing"),
+    ],
 )
 def test_what_has_no_kernel_is_refused_by_layer(tables: dict[str, Any], said: str) -> None:
     with pytest.raises(IncompatibleRule, match=f"layer fc1.weight: .*{said}.*--engine torch"):
