@@ -174,12 +174,12 @@ class _Printer:
     def extra(self) -> Iterator[str]:
         """Kernels that only the host has."""
         calls = [call for nodes in self.program.entries.values() for call in walk(nodes)]
+        if self.threads > 1:
+            yield '#include "hwt_team.h"'
         if any(call.kernel.startswith("xbar.") for call in calls):
             yield '#include "hwt_synapse.h"'
         if any(call.kernel.startswith("periphery.") for call in calls):
             yield '#include "hwt_periphery.h"'
-        if self.threads > 1:
-            yield '#include "hwt_team.h"'
         yield ""
 
     def entry(self, entry: Entry) -> Iterator[str]:
@@ -288,10 +288,10 @@ class _Printer:
                     yield from self._nodes(node.join, indent)
 
     def _together(self, nodes: tuple[Node, ...], indent: str) -> Iterator[str]:
-        """What a team does: sections side by side, and the first thread all that is not in one."""
+        """What a team does: sections and divided kernels side by side, and the first thread all else."""
         alone: list[Node] = []
         for node in (*nodes, None):
-            if node is not None and not _has_sections(node):
+            if node is not None and not _divided(node):
                 alone.append(node)
                 continue
             if alone:
@@ -300,6 +300,10 @@ class _Printer:
                 yield f"{indent}}}"
                 alone = []
             match node:
+                case Call():
+                    yield f"{indent}hwt_meet(team, me);"
+                    yield f"{indent}{self._call(node, together=True)}"
+                    yield f"{indent}hwt_meet(team, me);"
                 case Sections():
                     yield f"{indent}hwt_meet(team, me);"
                     for number, body in enumerate(node.bodies):
@@ -330,7 +334,7 @@ class _Printer:
         turn = f"turn{self.loops}"
         return f"for (int32_t {turn} = 0; {turn} < {node.times}; {turn}++) {{"
 
-    def _call(self, call: Call) -> str:
+    def _call(self, call: Call, *, together: bool = False) -> str:
         kernel, sizes = call.meaning, call.sizes()
         arguments = [str(size) for name, size in sizes.items() if not name.isdigit()]
         numbers = [self._number(call.numbers[name]) for name in kernel.numbers if name not in sizes]
@@ -339,6 +343,8 @@ class _Printer:
         arguments += numbers
         arguments += [self._ref(call.tensors[name]) for name in kernel.tensors]
         arguments += [self._ref(ref) for ref in call.results]
+        if self.threads > 1 and kernel.host:
+            arguments += ["team", "me"] if together else ["0", "0"]
         return f"{kernel.c_name}({', '.join(arguments)});"
 
     def _ref(self, ref: Ref) -> str:
@@ -365,10 +371,11 @@ class _Printer:
                 return f"{value}u" if value >= 1 << 31 else str(value)
 
 
-def _has_sections(node: Node) -> bool:
-    return not isinstance(node, Call) and (
-        isinstance(node, Sections) or any(_has_sections(inner) for body in bodies(node) for inner in body)
-    )
+def _divided(node: Node) -> bool:
+    """Whether there is something in it for more threads than one."""
+    if isinstance(node, Call):
+        return node.meaning.host
+    return isinstance(node, Sections) or any(_divided(inner) for body in bodies(node) for inner in body)
 
 
 def _float(value: float) -> str:

@@ -95,20 +95,16 @@ class IntegerRunner(InterpretRunner):
 class NativeRunner(Runner):
     """The program in C, compiled on first use; with ``threads``, its sections run side by side.
 
-    The kernels of a crossbar divide their own loops among the threads instead (OpenMP).
+    The kernels of a crossbar divide their own work among the threads.
     """
 
     def __init__(
         self, program: Program, threads: int = 1, flags: tuple[str, ...] = FLAGS, cc: str | None = None
     ) -> None:
         super().__init__(program)
-        crossbar = any(name.endswith("/wear") for name in program.buffers)
-        team = 1 if crossbar else threads
-        printed = host_c(scheduled(program, team), team)
+        printed = host_c(scheduled(program, threads), threads)
         self.source = printed.source
-        if crossbar and threads > 1:
-            flags = (*flags, "-fopenmp", f"-DHWT_THREADS={threads}")
-        if team > 1:
+        if threads > 1:
             flags = (*flags, "-std=c11", "-pthread")
         if program.halves:
             refuse_missing(program)

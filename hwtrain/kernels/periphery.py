@@ -21,7 +21,7 @@ _SCRATCH = ("drive", "current", "power")
 def read(
     g: Float[Tensor, "branches groups in_ out"],
     look: Int[Tensor, "1"],
-    converted: Int[Tensor, "3"],
+    converted: Int[Tensor, "tallies 3"],
     drive: Float[Tensor, "longest"],
     current: Float[Tensor, "longest"],
     power: Float[Tensor, "longest"],
@@ -47,7 +47,7 @@ def read(
 def read_t(
     g: Float[Tensor, "branches groups in_ out"],
     look: Int[Tensor, "1"],
-    converted: Int[Tensor, "3"],
+    converted: Int[Tensor, "tallies 3"],
     drive: Float[Tensor, "longest"],
     current: Float[Tensor, "longest"],
     power: Float[Tensor, "longest"],

@@ -54,7 +54,7 @@ def write(
     wear: Int[Tensor, "branches groups in_ out"],
     turn: Integer[Tensor, "turns"],
     updates: Int[Tensor, "1"],
-    counts: Int[Tensor, "7"],
+    counts: Int[Tensor, "tallies 7"],
     own: Float[Tensor, "owned"],
     typical: Float[Tensor, "8"],
     life: Int[Tensor, "lives"],

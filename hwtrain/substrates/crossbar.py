@@ -379,7 +379,7 @@ class _ForC:
             "wear": zeros(array.cell.branches, groups, in_, out),
             "turn": zeros(array.cell.weights if hasattr(array.cell, "turn") else 1, dtype=torch.uint8),
             "updates": zeros(1, dtype=torch.int64),
-            "counts": zeros(len(xbar.COUNTS), dtype=torch.int64),
+            "counts": zeros(_THREADS, len(xbar.COUNTS), dtype=torch.int64),
             "own": self._portions(own) if own else zeros(1, dtype=torch.float32),
             "typical": torch.tensor([0.0 if row.ndim else float(row) for row in rows], dtype=torch.float32),
             "life": life.to(torch.int32),
@@ -388,10 +388,10 @@ class _ForC:
             "columns": zeros(in_),
             "rows": zeros(out),
             "falling": zeros(out),
-            "live": zeros(max(in_, out)),
+            "live": zeros(in_ + out),
             "sent": zeros(_THREADS * out, dtype=torch.uint8),
             "look": zeros(1, dtype=torch.int64),
-            "converted": zeros(len(periphery.COUNTS), dtype=torch.int64),
+            "converted": zeros(_THREADS, len(periphery.COUNTS), dtype=torch.int64),
             **{name: torch.zeros(groups * max(in_, out)) for name in ("drive", "current", "power")},
         }
 
@@ -427,9 +427,9 @@ class _ForC:
             array.cell.turn = self._unflat(tensors["turn"]).to(array.cell.turn)
         if isinstance(array.cell, UnidirectionalLtp):
             array.cell.updates.copy_(tensors["updates"])
-        found = {"write": dict(zip(xbar.COUNTS, tensors["counts"].tolist(), strict=True))}
+        found = {"write": dict(zip(xbar.COUNTS, tensors["counts"].sum(0).tolist(), strict=True))}
         if array._card.read.adc_bits is not None:
-            found["adc"] = dict(zip(periphery.COUNTS, tensors["converted"].tolist(), strict=True))
+            found["adc"] = dict(zip(periphery.COUNTS, tensors["converted"].sum(0).tolist(), strict=True))
         tensors["counts"].zero_()
         tensors["converted"].zero_()
         return found
@@ -444,9 +444,14 @@ class _ForC:
         for _ in tiles(x.shape[2], tile)[1:]:
             array._next_pass()  # every tile has noise of its own
         key = array._noise_stream(transposed=transposed).key
-        names = ("g", "look", "converted", "drive", "current", "power")
+        given = self.tensors
         return (periphery.read_t if transposed else periphery.read)(
-            *(self.tensors[name] for name in names),
+            given["g"],
+            given["look"],
+            given["converted"],
+            given["drive"],
+            given["current"],
+            given["power"],
             x,
             cell=self.cell,
             dac=wires.dac_bits or 0,

@@ -8,7 +8,7 @@
 
 #include "hwt_synapse.h"
 
-enum { HWT_OUTPUTS, HWT_ADC_CLIPPED, HWT_ADC_LOST }; /* what converters have counted */
+enum { HWT_OUTPUTS, HWT_ADC_CLIPPED, HWT_ADC_LOST, HWT_CONVERTED }; /* what converters have counted */
 
 /* Between an array and its digital neighbours. */
 typedef struct {
@@ -36,14 +36,15 @@ static inline float hwt_normal(uint64_t point, uint32_t element)
     return radius * cosf(6.2831855f * ((float)(other >> 8) * 0x1p-24f));
 }
 
-/* The largest magnitude of a sample, 1 where all is 0; drive (n) gets the rest of it, converted. */
-static inline float hwt_driven(const hwt_wires *w, int32_t n, const float *x, float *drive)
+/* The largest magnitude of a sample, 1 where all is 0; drive (n) gets the rest of it, converted, from..to. */
+static inline float hwt_driven(const hwt_wires *w, int32_t n, const float *x, float *drive, int32_t from,
+                               int32_t to)
 {
     float largest = 0.0f;
     for (int32_t k = 0; k < n; k++)
         largest = hwt_greater(largest, fabsf(x[k]));
     largest = largest == 0.0f ? 1.0f : largest;
-    for (int32_t k = 0; k < n; k++) {
+    for (int32_t k = from; k < to; k++) {
         drive[k] = x[k] / largest;
         if (w->dac > 0) {
             const float resolution = (float)(1.0 / ((1 << (w->dac - 1)) - 1));
@@ -53,12 +54,12 @@ static inline float hwt_driven(const hwt_wires *w, int32_t n, const float *x, fl
     return largest;
 }
 
-/* Noise and conversion of one tile's currents (n), which are added to y. */
-static inline void hwt_sensed(const hwt_wires *w, int32_t tile, int32_t n, uint32_t element, const float *current,
-                              const float *power, float *y, int64_t *converted)
+/* Noise and conversion of one tile's currents, from..to, which are added to y. */
+static inline void hwt_sensed(const hwt_wires *w, int32_t tile, int32_t from, int32_t to, uint32_t element,
+                              const float *current, const float *power, float *y, int64_t *converted)
 {
     const uint64_t point = hwt_threefry(w->key0, w->key1, w->step, w->number + (uint32_t)tile);
-    for (int32_t k = 0; k < n; k++) {
+    for (int32_t k = from; k < to; k++) {
         float value = current[k];
         if (w->noise > 0.0f)
             value += w->noise * sqrtf(power[k]) * hwt_normal(point, element + (uint32_t)k);
@@ -82,79 +83,88 @@ static inline float hwt_squares(int32_t cell, float first, float second, float o
 }
 
 /* y = W x through the periphery. ``look`` (1) is the number of the step before which one evaluates: there the
- * runs of the entry count samples. converted (3); drive, current, power (longest);
+ * runs of the entry count samples. converted (tallies, 3); drive, current, power (longest);
  * g (branches, groups, in_, out), x (batch, groups, in_) -> y (batch, groups, out) */
-static inline void hwt_periphery_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t longest,
-                                      int32_t batch, int32_t cell, int32_t dac, int32_t adc, int32_t tile, double full,
+static inline void hwt_periphery_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t tallies,
+                                      int32_t longest, int32_t batch, int32_t cell, int32_t dac, int32_t adc, int32_t tile, double full,
                                       double noise, double offset, uint32_t key0, uint32_t key1, int32_t number,
                                       uint32_t step, int32_t evaluating, const float *g, const int64_t *look,
                                       int64_t *converted, float *drive, float *current, float *power, const float *x,
-                                      float *y)
+                                      float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
     const uint32_t sample = evaluating ? step - (uint32_t)look[0] : 0;
     const hwt_wires w = {dac, adc, tile, full, (float)noise, (float)offset, key0, key1,
                          evaluating ? (uint32_t)look[0] : step, (uint32_t)number,
                          sample * (uint32_t)(batch * groups * out)};
-    (void)longest;
+    const int32_t mine = HWT_ME, threads = HWT_THREADS, width = groups * in_;
+    const int32_t lower = hwt_share(out, mine, threads), upper = hwt_share(out, mine + 1, threads);
+    (void)tallies; (void)longest;
     for (int32_t n = 0; n < batch; n++) {
         const float *input = x + (ptrdiff_t)n * groups * in_;
-        const float largest = hwt_driven(&w, groups * in_, input, drive);
+        const float largest = hwt_driven(&w, width, input, drive, hwt_share(width, mine, threads),
+                                         hwt_share(width, mine + 1, threads));
+        HWT_MEET(); /* the inputs are converted */
         for (int32_t group = 0; group < groups; group++) {
             const float *matrix = g + (ptrdiff_t)group * in_ * out;
             float *output = y + ((ptrdiff_t)n * groups + group) * out;
             const uint32_t element = w.first + (uint32_t)((n * groups + group) * out);
-            for (int32_t o = 0; o < out; o++)
+            for (int32_t o = lower; o < upper; o++)
                 output[o] = 0.0f;
             for (int32_t from = 0, part = 0; from < in_; from += tile, part++) {
-                for (int32_t o = 0; o < out; o++)
+                for (int32_t o = lower; o < upper; o++)
                     current[o] = power[o] = 0.0f;
                 for (int32_t i = from; i < in_ && i < from + tile; i++) {
                     const float *restrict row = matrix + (ptrdiff_t)i * out, v = drive[group * in_ + i];
                     float *restrict to = current, *restrict deviation = power;
                     if (v == 0.0f)
                         continue;
-                    for (int32_t o = 0; o < out; o++)
+                    for (int32_t o = lower; o < upper; o++)
                         to[o] += hwt_weight_of(cell, row[o], row[second + o]) * v;
-                    for (int32_t o = 0; o < out && w.noise > 0.0f; o++)
+                    for (int32_t o = lower; o < upper && w.noise > 0.0f; o++)
                         deviation[o] += hwt_squares(cell, row[o], row[second + o], w.offset) * (v * v);
                 }
-                hwt_sensed(&w, part, out, element, current, power, output, converted);
+                hwt_sensed(&w, part, lower, upper, element, current, power, output,
+                           converted + mine * HWT_CONVERTED);
             }
-            for (int32_t o = 0; o < out; o++)
+            for (int32_t o = lower; o < upper; o++)
                 output[o] *= largest;
         }
+        HWT_MEET(); /* the inputs have been used */
     }
 }
 
 /* W^T d through the periphery, in 16 lanes. The other arguments as above;
  * d (batch, groups, out) -> y (batch, groups, in_) */
-static inline void hwt_periphery_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t longest,
-                                        int32_t batch, int32_t cell, int32_t dac, int32_t adc, int32_t tile,
+static inline void hwt_periphery_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t tallies,
+                                        int32_t longest, int32_t batch, int32_t cell, int32_t dac, int32_t adc, int32_t tile,
                                         double full, double noise, double offset, uint32_t key0, uint32_t key1,
                                         int32_t number, uint32_t step, int32_t evaluating, const float *g,
                                         const int64_t *look, int64_t *converted, float *drive, float *current,
-                                        float *power, const float *d, float *y)
+                                        float *power, const float *d, float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
     const uint32_t sample = evaluating ? step - (uint32_t)look[0] : 0;
     const hwt_wires w = {dac, adc, tile, full, (float)noise, (float)offset, key0, key1,
                          evaluating ? (uint32_t)look[0] : step, (uint32_t)number,
                          sample * (uint32_t)(batch * groups * in_)};
-    (void)longest;
+    const int32_t mine = HWT_ME, threads = HWT_THREADS, width = groups * out;
+    const int32_t lower = hwt_share(in_, mine, threads), upper = hwt_share(in_, mine + 1, threads);
+    (void)tallies; (void)longest;
     for (int32_t n = 0; n < batch; n++) {
         const float *error = d + (ptrdiff_t)n * groups * out;
-        const float largest = hwt_driven(&w, groups * out, error, drive);
+        const float largest = hwt_driven(&w, width, error, drive, hwt_share(width, mine, threads),
+                                         hwt_share(width, mine + 1, threads));
+        HWT_MEET(); /* the errors are converted */
         for (int32_t group = 0; group < groups; group++) {
             const float *matrix = g + (ptrdiff_t)group * in_ * out, *v = drive + group * out;
             float *output = y + ((ptrdiff_t)n * groups + group) * in_;
             const uint32_t element = w.first + (uint32_t)((n * groups + group) * in_);
-            for (int32_t i = 0; i < in_; i++)
+            for (int32_t i = lower; i < upper; i++)
                 output[i] = 0.0f;
             for (int32_t from = 0, part = 0; from < out; from += tile, part++) {
                 const int32_t to = from + tile < out ? from + tile : out;
-                HWT_PARALLEL
-                for (int32_t i = 0; i < in_; i++) {
+                for (int32_t i = lower; i < upper; i++) {
                     const float *row = matrix + (ptrdiff_t)i * out;
                     float lane[HWT_LANES] = {0.0f}, square[HWT_LANES] = {0.0f};
                     int32_t o = from;
@@ -176,11 +186,13 @@ static inline void hwt_periphery_read_t(int32_t branches, int32_t groups, int32_
                     current[i] = lane[0];
                     power[i] = square[0];
                 }
-                hwt_sensed(&w, part, in_, element, current, power, output, converted);
+                hwt_sensed(&w, part, lower, upper, element, current, power, output,
+                           converted + mine * HWT_CONVERTED);
             }
-            for (int32_t i = 0; i < in_; i++)
+            for (int32_t i = lower; i < upper; i++)
                 output[i] *= largest;
         }
+        HWT_MEET(); /* the errors have been used */
     }
 }
 

@@ -32,17 +32,25 @@ enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, 
 #define HWT_UNROLLED
 #define HWT_INDEPENDENT
 #endif
-#ifndef HWT_THREADS
-#define HWT_THREADS 1 /* of the loops that OpenMP divides; any number gives the same bits */
-#endif
-#if HWT_THREADS > 1
-#define HWT_PARALLEL HWT_PARALLEL_BY(omp parallel for schedule(static) num_threads(HWT_THREADS))
-#define HWT_PARALLEL_BY(text) HWT_PRAGMA(text)
+/* After fpga/host/hwt_team.h, every thread of a team calls a kernel and does its share; any number of them
+ * gives the same bits. One that is called without a team does all. */
+#ifdef HWT_TEAM_H
+#define HWT_TEAM , hwt_team *team, int32_t me
+#define HWT_ME me
+#define HWT_THREADS (team == 0 ? 1 : atomic_load_explicit(&team->threads, memory_order_relaxed))
+#define HWT_MEET()              \
+    do {                        \
+        if (team != 0)          \
+            hwt_meet(team, me); \
+    } while (0)
 #else
-#define HWT_PARALLEL
+#define HWT_TEAM
+#define HWT_ME 0
+#define HWT_THREADS 1
+#define HWT_MEET() (void)0
 #endif
 
-/* What one thread has counted; a line of cache apart from the next one's. */
+/* What one thread has counted. */
 typedef struct {
     int64_t counts[8];
 } hwt_tally;
@@ -59,6 +67,13 @@ typedef struct {
     const int32_t *life;                  /* (1) or (branches, weights): a cell with so much wear is stuck */
     const float *edges[2];                /* (ups), (downs): travel half way between pulses of a typical device */
 } hwt_array;
+
+/* Where the share of a thread begins, of n values in vectors; the next one's begins where it ends. */
+static inline int32_t hwt_share(int32_t n, int32_t thread, int32_t threads)
+{
+    const int32_t from = (n + 15) / 16 * thread / threads * 16;
+    return from < n ? from : n;
+}
 
 static inline uint64_t hwt_point(uint32_t key0, uint32_t key1, uint32_t step, uint32_t sample, uint32_t pass)
 {
@@ -500,9 +515,11 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
     return most;
 }
 
-/* The trains of a pair; their length, 0 where nothing is to be sent. */
+/* The trains of a pair, columns by the first thread and rows by the last; their length, 0 where nothing is to
+ * be sent. */
 static inline int32_t hwt_stochastic(hwt_pair *pair, int32_t in_, int32_t out, double scale, double dw,
-                                     uint64_t column, uint64_t row, int32_t *columns, int32_t *rows, int32_t *live)
+                                     uint64_t column, uint64_t row, int32_t *columns, int32_t *rows,
+                                     int32_t *falling, int32_t *live, int32_t me, int32_t threads)
 {
     float x_most = 0.0f, d_most = 0.0f;
     for (int32_t i = 0; i < in_; i++)
@@ -515,8 +532,13 @@ static inline int32_t hwt_stochastic(hwt_pair *pair, int32_t in_, int32_t out, d
     const int32_t train = k < HWT_BL_MAX ? (int32_t)ceil(k) : HWT_BL_MAX;
     const double amplitude = sqrt(fabs(scale) / (dw * train));
     const double balance = sqrt((double)x_most / ((double)d_most * (k > HWT_BL_MAX ? HWT_BL_MAX / k : 1.0)));
-    hwt_trains(column, in_, pair->x, (float)(amplitude / balance), train, columns, live);
-    hwt_trains(row, out, pair->d, (float)(amplitude * balance), train, rows, live);
+    if (me == 0)
+        hwt_trains(column, in_, pair->x, (float)(amplitude / balance), train, columns, live);
+    if (me == threads - 1) {
+        hwt_trains(row, out, pair->d, (float)(amplitude * balance), train, rows, live + in_);
+        for (int32_t o = 0; o < out; o++)
+            falling[o] = pair->d[o] < 0.0f ? -1 : 0;
+    }
     return train;
 }
 
@@ -538,11 +560,11 @@ static inline int64_t hwt_rounded_slots(const hwt_pair *pair, int32_t in_, int32
 
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
  * refresh that the policy asks for.
- * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (7), own (owned), typical (8),
- * life (lives), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines),
+ * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (tallies, 7), own (owned), typical (8),
+ * life (lives), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines: in_ + out),
  * sent (sends: threads * out), x (pairs, groups, in_), d (pairs, groups, out) */
 static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t turns,
-                                  int32_t owned, int32_t lives, int32_t ups, int32_t downs, int32_t lines,
+                                  int32_t tallies, int32_t owned, int32_t lives, int32_t ups, int32_t downs, int32_t lines,
                                   int32_t sends, int32_t pairs, double scale, double dw, int32_t update,
                                   int32_t cell, int32_t kind, int32_t refresh, int64_t refresh_every, int32_t varies,
                                   float rel_range, float rel_step, uint32_t update0, uint32_t update1, uint32_t pulse0,
@@ -550,19 +572,18 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
                                   int64_t *updates, int64_t *counts, const float *own, const float *typical,
                                   const int32_t *life, const float *edges_up, const float *edges_down,
                                   int32_t *columns, int32_t *rows, int32_t *falling, int32_t *live, uint8_t *sent,
-                                  const float *x, const float *d)
+                                  const float *x, const float *d HWT_TEAM)
 {
+    const int32_t mine = HWT_ME, threads = HWT_THREADS;
     const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
     const int one_way = cell == HWT_UNIDIRECTIONAL_LTP || cell == HWT_UNIDIRECTIONAL_LTD;
     hwt_array a = {groups, out, in_, weights, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
                    cell, kind, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, {edges_up, edges_down}};
-    hwt_tally tally[HWT_THREADS];
-    (void)branches; (void)turns; (void)owned; (void)lines; (void)sends;
+    hwt_tally tally = {{0}};
+    (void)branches; (void)turns; (void)tallies; (void)owned; (void)lines; (void)sends;
     for (int32_t k = 0; k < HWT_ROWS; k++)
         for (int32_t c = 0; c < HWT_PORTION && !(varies >> k & 1); c++)
             a.typical[k][c] = typical[k];
-    for (int32_t t = 0; t < HWT_THREADS; t++)
-        tally[t] = (hwt_tally){{0}};
     for (int32_t n = 0; n < pairs * groups; n++) {
         const int32_t offset = n % groups * out * in_;
         const int32_t first = offset / HWT_PORTION, last = (offset + out * in_ - 1) / HWT_PORTION;
@@ -574,45 +595,44 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
         int live_pair = 1;
         if (update == HWT_STOCHASTIC_PULSE) {
             const int32_t train = hwt_stochastic(&pair, in_, out, scale, dw, draw,
-                                                 hwt_point(update0, update1, step, (uint32_t)n, 1), columns, rows, live);
-            for (int32_t o = 0; o < out; o++)
-                falling[o] = pair.d[o] < 0.0f ? -1 : 0;
-            tally[0].counts[HWT_SLOTS] += 2 * train;
-            tally[0].counts[HWT_RANDOMS] += (int64_t)train * (in_ + out);
+                                                 hwt_point(update0, update1, step, (uint32_t)n, 1), columns, rows,
+                                                 falling, live, mine, threads);
+            tally.counts[HWT_SLOTS] += mine == 0 ? 2 * train : 0;
+            tally.counts[HWT_RANDOMS] += mine == 0 ? (int64_t)train * (in_ + out) : 0;
             live_pair = train != 0;
-        } else
-            for (int32_t o = 0; o < HWT_THREADS * out; o++)
-                sent[o] = 0;
-        if (update == HWT_ROUNDED_PULSE)
-            tally[0].counts[HWT_SLOTS] += hwt_rounded_slots(&pair, in_, out);
-        *updates += one_way;
-        const int whole = refresh != HWT_THRESHOLD && refresh != HWT_NONE && *updates % refresh_every == 0;
-        HWT_PARALLEL
-        for (int32_t t = 0; t < HWT_THREADS; t++)
-            for (int32_t portion = first + t; portion <= last && live_pair; portion += HWT_THREADS) {
-                const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
-                int32_t pulses[HWT_PORTION];
-                if (hwt_fill(&a, &pair, &tally[t], offset, portion, len, pulses, sent + t * out) == 0)
-                    continue;
-                hwt_spread(&a, &tally[t], portion, len, pulses, scatter);
-                if (one_way && refresh == HWT_THRESHOLD)
-                    hwt_refresh(&a, &tally[t], portion, len, 0, pulses, again);
-            }
+        }
+        if (update == HWT_ROUNDED_PULSE && mine == 0)
+            tally.counts[HWT_SLOTS] += hwt_rounded_slots(&pair, in_, out);
+        HWT_MEET(); /* the trains stand, and the first thread is done with the pair before */
+        for (int32_t o = 0; o < out; o++)
+            sent[mine * out + o] = 0;
+        for (int32_t portion = first + mine; portion <= last && live_pair; portion += threads) {
+            const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
+            int32_t pulses[HWT_PORTION];
+            if (hwt_fill(&a, &pair, &tally, offset, portion, len, pulses, sent + mine * out) == 0)
+                continue;
+            hwt_spread(&a, &tally, portion, len, pulses, scatter);
+            if (one_way && refresh == HWT_THRESHOLD)
+                hwt_refresh(&a, &tally, portion, len, 0, pulses, again);
+        }
+        HWT_MEET(); /* the pulses have landed */
+        if (mine != 0)
+            continue;
         for (int32_t o = 0; o < out && update == HWT_SIGN_PULSE; o++) {
             uint8_t signs = 0;
-            for (int32_t t = 0; t < HWT_THREADS; t++)
+            for (int32_t t = 0; t < threads; t++)
                 signs = (uint8_t)(signs | sent[t * out + o]);
-            tally[0].counts[HWT_SLOTS] += (signs & 1) + (signs >> 1);
+            tally.counts[HWT_SLOTS] += (signs & 1) + (signs >> 1);
         }
-        if (one_way && whole)
+        *updates += one_way;
+        if (one_way && refresh != HWT_THRESHOLD && refresh != HWT_NONE && *updates % refresh_every == 0)
             for (int32_t portion = 0; portion < portions; portion++) {
                 const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
-                hwt_refresh(&a, &tally[0], portion, len, refresh == HWT_FULL_INIT, NULL, again);
+                hwt_refresh(&a, &tally, portion, len, refresh == HWT_FULL_INIT, NULL, again);
             }
     }
-    for (int32_t t = 0; t < HWT_THREADS; t++)
-        for (int32_t k = 0; k < HWT_COUNTS; k++)
-            counts[k] += tally[t].counts[k];
+    for (int32_t k = 0; k < HWT_COUNTS; k++)
+        counts[mine * HWT_COUNTS + k] += tally.counts[k];
 }
 
 /* The weight that conductances make, as a share of the largest one. */
@@ -623,23 +643,24 @@ static inline float hwt_weight_of(int32_t cell, float first, float second)
 
 /* y = W x, input after input. g (branches, groups, in_, out), x (batch, groups, in_) -> y (batch, groups, out) */
 static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t batch,
-                                 int32_t cell, const float *g, const float *x, float *y)
+                                 int32_t cell, const float *g, const float *x, float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
+    const int32_t from = hwt_share(out, HWT_ME, HWT_THREADS), to = hwt_share(out, HWT_ME + 1, HWT_THREADS);
     for (int32_t n = 0; n < batch * groups; n++) {
         const float *matrix = g + (ptrdiff_t)(n % groups) * in_ * out, *input = x + (ptrdiff_t)n * in_;
         float *restrict output = y + (ptrdiff_t)n * out;
-        for (int32_t o = 0; o < out; o++)
+        for (int32_t o = from; o < to; o++)
             output[o] = 0.0f;
         for (int32_t i = 0; i < in_; i++) {
             const float *restrict row = matrix + (ptrdiff_t)i * out, drive = input[i];
             if (drive == 0.0f)
                 continue;
             if (cell == HWT_SINGLE)
-                for (int32_t o = 0; o < out; o++)
+                for (int32_t o = from; o < to; o++)
                     output[o] += hwt_weight_of(HWT_SINGLE, row[o], 0.0f) * drive;
             else
-                for (int32_t o = 0; o < out; o++)
+                for (int32_t o = from; o < to; o++)
                     output[o] += hwt_weight_of(cell, row[o], row[second + o]) * drive;
         }
     }
@@ -647,13 +668,13 @@ static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, 
 
 /* W^T d, in 16 lanes. g (branches, groups, in_, out), d (batch, groups, out) -> y (batch, groups, in_) */
 static inline void hwt_xbar_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t batch,
-                                   int32_t cell, const float *g, const float *d, float *y)
+                                   int32_t cell, const float *g, const float *d, float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
+    const int32_t from = hwt_share(in_, HWT_ME, HWT_THREADS), to = hwt_share(in_, HWT_ME + 1, HWT_THREADS);
     for (int32_t n = 0; n < batch * groups; n++) {
         const float *matrix = g + (ptrdiff_t)(n % groups) * in_ * out, *error = d + (ptrdiff_t)n * out;
-        HWT_PARALLEL
-        for (int32_t i = 0; i < in_; i++) {
+        for (int32_t i = from; i < to; i++) {
             const float *row = matrix + (ptrdiff_t)i * out;
             float lane[HWT_LANES] = {0.0f};
             int32_t o = 0;
