@@ -83,6 +83,12 @@ def quantised(make: Callable[[Callable[[], nn.Module]], nn.Module], bits: int | 
     return nn.Sequential(FixedPoint(8), net)
 
 
+def trained(study: str, name: str) -> int:
+    """Epochs that a trial has behind it."""
+    log = WORK / study / name / "epochs.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
 def trial(
     study: str,
     name: str,

@@ -63,7 +63,7 @@ def contestants() -> dict[str, nn.Sequential]:
         import brevitas.nn as qnn
         from brevitas.quant import Uint8ActPerTensorFixedPoint
 
-        from hwtrain.qat.brevitas import PotWeight
+        from hwtrain.export.brevitas import PotWeight
     weight = {"weight_quant": PotWeight, "weight_pot_bits": POT.bits}
 
     def conv(*shape: Any, **given: Any) -> nn.Module:

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from hwtrain.cards.base import key
-from hwtrain.cards.digital import FixedCard, Fp16Card, IdealCard, ShiftCard
+from hwtrain.cards.digital import FixedCard, Fp16Card, IdealCard, LatentCard, ShiftCard
 from hwtrain.cards.mcu import Constant, McuCard
 from hwtrain.cards.physical import PhysicalCard
 from hwtrain.cards.synapse import SynapseCard, check_expectations, without_scatter
@@ -26,6 +26,7 @@ __all__ = [
     "FixedCard",
     "Fp16Card",
     "IdealCard",
+    "LatentCard",
     "McuCard",
     "PhysicalCard",
     "ShiftCard",
@@ -43,7 +44,7 @@ __all__ = [
 
 SCHEMA = 1
 
-Card = SynapseCard | IdealCard | FixedCard | PhysicalCard | Fp16Card | McuCard
+Card = SynapseCard | IdealCard | FixedCard | LatentCard | PhysicalCard | Fp16Card | McuCard
 _KINDS: dict[str, type[Card]] = {
     "synapse": SynapseCard,
     "ideal": IdealCard,
@@ -105,4 +106,6 @@ def read_card(file: Path) -> Card:
     if not isinstance(kind, str) or kind not in _KINDS:
         choice = nearest(str(kind), _KINDS)
         raise CardError(f"{file}: kind = {kind!r} is no kind of card: {choice}")
-    return validate(_KINDS[kind], values, where=str(file), text=text, error=CardError)
+    # Of kind shift are whole numbers, masters included, and levels with floats behind them.
+    model: type[Card] = LatentCard if kind == "shift" and "latent" in values else _KINDS[kind]
+    return validate(model, values, where=str(file), text=text, error=CardError)

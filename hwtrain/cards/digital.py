@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwtrain.arith.fixed import Numbers, Rounding
 from hwtrain.cards.base import Identity, Provenance, key
@@ -110,3 +110,84 @@ class ShiftCard(FixedCard):
 
     kind: Literal["shift"] = Field(description="what the card describes")  # type: ignore[assignment]
     pot: PowerOfTwo
+
+
+class Levels(Strict):
+    """Which levels a weight may have that is kept beside a float."""
+
+    bits: int = key("bits of a code, the sign included", "choose it", ge=2, le=7)
+    zero: bool = key(
+        "whether 0 is a level; without it the code has one more power of two", "choose it", default=True
+    )
+    rounding: Literal["linear", "log"] = key(
+        "which level is the nearest: by difference, or by exponent", "choose it", default="linear"
+    )
+    scale: Literal["tensor", "channel"] = key(
+        "what has an exponent of its own: a whole array, or each of its outputs",
+        "choose it",
+        default="tensor",
+    )
+    terms: int = key(
+        "how many powers of two add up to a level (APoT); two take 5 bits and three take 7",
+        "choose it",
+        default=1,
+        ge=1,
+        le=3,
+    )
+
+
+class Latent(Strict):
+    """How the float weights behind the levels learn."""
+
+    gradient: Literal["ste", "clipped-ste", "blend", "shift-and-sign"] = key(
+        "ste: the gradient passes the rounding; clipped-ste: not beyond the largest level; blend: what is "
+        "read goes from the floats to the levels, and the gradient is its own; shift-and-sign: exponent and "
+        "sign learn by themselves (DeepShift-PS)",
+        "choose it",
+        default="ste",
+    )
+    blend_steps: int | None = key(
+        "blend: steps of training in which the levels' share grows from 0 to 1",
+        "choose it",
+        default=None,
+        ge=1,
+    )
+
+
+class LatentSignal(Strict):
+    """How what a layer reads is rounded: to whole numbers of 2^-frac."""
+
+    bits: int = key("bits of a signal, the sign included", "choose it", ge=2, le=16)
+    frac: int = key("bits after the point, at first", "choose it", ge=-15, le=15)
+    learn: bool = key(
+        "whether the place of the point follows its gradient, at the rate of the weights",
+        "choose it",
+        default=False,
+    )
+
+
+class LatentCard(Strict):
+    """Powers of two that float weights stand behind, as training for shift hardware has them."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of the card format")
+    kind: Literal["shift"] = Field(description="what the card describes")
+    device: Identity
+    provenance: Provenance
+    latent: Latent
+    pot: Levels
+    signal: LatentSignal | None = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> LatentCard:
+        pot, latent = self.pot, self.latent
+        if (latent.gradient == "blend") != (latent.blend_steps is not None):
+            raise ValueError("latent.blend_steps belongs to latent.gradient = blend: give both, or neither")
+        if pot.terms == 1 and pot.bits > 5:
+            raise ValueError(f"pot.bits = {pot.bits}: one power of two has 2 to 5")
+        if pot.terms > 1 and pot.bits != 1 + 2 * pot.terms:
+            raise ValueError(f"pot.bits = {pot.bits}: {pot.terms} terms take {1 + 2 * pot.terms}")
+        if pot.terms > 1 and (latent.gradient != "ste" or not pot.zero or pot.rounding != "linear"):
+            raise ValueError("pot.terms: sums of powers of two take ste, linear rounding and a zero")
+        if latent.gradient == "shift-and-sign" and pot.rounding != "linear":
+            raise ValueError("pot.rounding: shift-and-sign rounds exponents: leave it out")
+        return self

@@ -54,7 +54,8 @@ class PotLevels(nn.Module):
 class ShiftAndSign(nn.Module):
     """A parametrisation by a shift p and a sign s: the weight is round(s) 2^round(p), both straight-through.
 
-    p is clamped to the levels below ``top``, which is fixed when the weights are first given.
+    p is clamped to the levels below ``top``, which is fixed, for the tensor or for each channel, when the
+    weights are first given.
     """
 
     def __init__(self, pot: Pot) -> None:
@@ -65,10 +66,11 @@ class ShiftAndSign(nn.Module):
 
     def right_inverse(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and sign of given weights."""
-        self.top = (levels.top(w, Pot(self.pot.bits, self.pot.zero)) - 127).reshape(()).float()
-        p = w.abs().clamp(min=2.0**-60).log2().clamp(float(self.top) - self.pot.most - 1, float(self.top))
+        self.top = (levels.top(w, self.pot) - 127).float()
+        under = self.top - self.pot.most - 1
+        p = torch.minimum(torch.maximum(w.abs().clamp(min=2.0**-60).log2(), under), self.top)
         # Below half of the smallest level a weight begins as nothing.
-        s = torch.where(w.abs() < 2.0 ** (float(self.top) - self.pot.most - 1), 0.25, 1.0) * w.sign()
+        s = torch.where(w.abs() < under.exp2(), 0.25, 1.0) * w.sign()
         return p, s
 
     def forward(self, p: Tensor, s: Tensor) -> Tensor:

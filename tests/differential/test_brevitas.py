@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     import brevitas.nn as qnn
     from brevitas.quant import Int8ActPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
 
-    from hwtrain.qat.brevitas import (
+    from hwtrain.export.brevitas import (
         PotWeight,
         PotWeightPerChannel,
         execute,
@@ -163,7 +163,7 @@ def test_the_stock_export_is_silently_wrong_and_seen_to_be(bits: int, tmp_path: 
 
 def test_a_file_that_differs_is_never_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = model("conv", 3, "tensor")
-    monkeypatch.setattr("hwtrain.qat.brevitas.freeze", lambda net, x: net)
+    monkeypatch.setattr("hwtrain.export.brevitas.freeze", lambda net, x: net)
     with pytest.raises(ProgramError, match=r"\d+ of \d+ outputs of the file differ: nothing was written"):
         export(net, x, tmp_path / "net.onnx", dynamo=False)
     assert list(tmp_path.iterdir()) == []

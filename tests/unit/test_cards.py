@@ -15,6 +15,7 @@ from hwtrain.cards import (
     FixedCard,
     Fp16Card,
     IdealCard,
+    LatentCard,
     McuCard,
     PhysicalCard,
     ShiftCard,
@@ -57,7 +58,7 @@ def test_every_card_is_listed_once_with_its_file() -> None:
     assert [name for name, _ in cards()] == list(card_files())
     assert all(file.stem == name for name, file in card_files().items())
     assert {type(found) for _, found in cards()} == {
-        *(SynapseCard, IdealCard, FixedCard, Fp16Card, ShiftCard, PhysicalCard, McuCard)
+        *(SynapseCard, IdealCard, FixedCard, Fp16Card, LatentCard, ShiftCard, PhysicalCard, McuCard)
     }
 
 
@@ -75,7 +76,8 @@ def models(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "model", [SynapseCard, IdealCard, McuCard, *(lookup("laws", law).Params for law in names("laws"))]
+    "model",
+    [SynapseCard, IdealCard, LatentCard, McuCard, *(lookup("laws", law).Params for law in names("laws"))],
 )
 def test_every_key_says_what_it_means_and_how_it_is_measured(model: type[BaseModel]) -> None:
     found = dict(models(model))

@@ -1,0 +1,77 @@
+"""Training by shifts alone on Fashion-MNIST beside float32: a small CNN, in the C engine, paired by seed.
+
+Two convolutions of 8 and 16 filters and a dense layer (`--net cnn`), relu, batches of 8, no normalisation:
+that has no form in whole numbers. Each contestant gets 12 trials of one epoch on the first 30,000 training
+images, a sixth of them held out for validation; then both train on all 60,000, with the same epochs, orders
+of samples and first weights, and the figure is that after the last epoch on the test split. What is chosen is
+chosen on validation alone. `--seeds N` (5), `--epochs N` (3); results are written after every seed, with as
+many seeds as are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _study import WORK, Figures, by_seed, difference, resumed
+
+from hwtrain import data
+from hwtrain.analysis.sweep import sweep
+from hwtrain.config import make_config, read_config
+
+COMMON: dict[str, Any] = {"net": "cnn", "activation": "relu", "batch": 8, "engine": "native"}
+TUNED = 30_000
+SPACES: dict[str, dict[str, list[str]]] = {
+    "float32": {"lr": [f"{0.01 * 2 ** (place / 2):.3g}" for place in range(12)]},
+    "shift-only": {"lr": ["0.0625", "0.125", "0.25", "0.5"], "card.signal.error_frac": ["5", "6", "7"]},
+}
+
+
+def main() -> int:
+    """Search, then train seed by seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    asked = parser.parse_args()
+    folder = WORK / "shift_only_cnn"
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "part.npz"
+    if not part.exists():
+        split = data.load("fashion-mnist")
+        np.savez(part, x=split.train_x[:TUNED], y=split.train_y[:TUNED])
+    chosen: dict[str, Any] = {}
+    searches: dict[str, Any] = {}
+    for device, space in SPACES.items():
+        config = make_config(**COMMON, data=str(part), device=device, epochs=1, seeds=1, seed=100)
+        out = folder / f"sweep-{device}"
+        done = sweep(config, space, out, trials=12, progress=lambda *told: print(*told, file=sys.stderr))
+        best = read_config(out / "best.toml")
+        chosen[device] = {"device": best.device, "lr": best.lr}
+        searches[device] = [{"values": tried.values, "validation": tried.accuracy} for tried in done]
+    found: dict[str, list[float]] = {device: [] for device in SPACES}
+    code = 0
+    for seed in range(asked.seeds):
+        for device in SPACES:
+            best = chosen[device]
+            name = f"{Path(str(best['device'])).stem}-lr{best['lr']:g}-e{asked.epochs}-s{seed}"
+            final = (
+                COMMON | best | {"data": "fashion-mnist", "epochs": asked.epochs, "seeds": 1, "seed": seed}
+            )
+            found[device] += by_seed(resumed("shift_only_cnn", name, workers=1, **final))
+        figures = Figures("shift_only_cnn")
+        figures.detail |= {"net": "cnn", "epochs": asked.epochs, "seeds": seed + 1}
+        figures.detail |= {"searches": searches, "test": found}
+        figures.add("float32", sum(found["float32"]) / (seed + 1), "%")
+        if seed:
+            paired = difference(found["shift-only"], found["float32"])
+            figures.detail["shift-only - float32"] = vars(paired)
+            figures.add("shift-only - float32", paired.mean, "points", ">= -1.5")
+            code = figures.finish()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
