@@ -356,7 +356,7 @@ module hwt_engine #(
 
   // ---------------------------------------------------------------- stage 2: operands
   logic [Lanes*SignalBits-1:0] inputs, serial, parallel, parallel_q;
-  logic [SignalBits-1:0] scalar_q;
+  logic signed [SignalBits-1:0] scalar_q;
   logic [LaneIndex+SignalIndex-1:0] serial_at;
   logic [Lanes*MasterBits-1:0] master_q;
   logic [Lanes*WordBits-1:0] code_q;
@@ -409,17 +409,21 @@ module hwt_engine #(
       // The same multiplier makes weight times signal and gradient times signal.
       logic [MasterBits-1:0] weight;
       assign weight = kinds[4+:2] == KindUpdate ? MasterBits'(across) : master_q[p*MasterBits+:MasterBits];
-      assign signal = is_tree[2] ? across : $signed(scalar_q);
+      assign signal = is_tree[2] ? across : scalar_q;
       hwt_mult_lane #(.WeightBits(MasterBits), .SignalBits(SignalBits)) u_lane (
         .weight_i(weight), .signal_i(signal), .product_o(product)
       );
       assign outer_q = $signed(product_q[p*ProductBits+:2*SignalBits]);
     end else begin : gen_shift
-      assign signal = is_tree[2] ? across : $signed(scalar_q);
+      assign signal = is_tree[2] ? across : scalar_q;
       hwt_shift_lane #(.WeightBits(CodeBits), .SignalBits(SignalBits)) u_lane (
         .weight_i(code_q[p*WordBits+:WordBits]), .signal_i(signal), .product_o(product)
       );
-      always_ff @(posedge clk_i) outer_q <= across * $signed(scalar_q);
+      logic signed [2*SignalBits-1:0] outer;
+      hwt_product #(.ABits(SignalBits), .BBits(SignalBits), .Fabric(1'b1)) u_outer (
+        .a_i(across), .b_i(scalar_q), .product_o(outer)
+      );
+      always_ff @(posedge clk_i) outer_q <= outer;
     end
     always_ff @(posedge clk_i) begin
       product_q[p*ProductBits+:ProductBits] <= is_tree[2] && !keep ? '0 : product;
@@ -475,7 +479,7 @@ module hwt_engine #(
       .InBits(OuterBits), .Shift(UpdateShift), .OutBits(ChangeBits), .Rounding(UpdateRounding),
       .NoiseBits(NoiseBits)
     ) u_change (
-      .value_i(-OuterBits'(outer_q)), .noise_i(noise[p*64+:NoiseBits]), .code_o(change)
+      .value_i(-(OuterBits'(outer_q))), .noise_i(noise[p*64+:NoiseBits]), .code_o(change)
     );
     hwt_requantize #(
       .InBits(WholeBits), .Shift(0), .OutBits(MasterBits), .NoiseBits(1)
@@ -548,14 +552,18 @@ module hwt_engine #(
   assign z_index_o = seq_taps[16*2+:16];
   assign z_o       = scalar_q;
   if (SquaredError) begin : gen_squared_error
-    hwt_squared_error #(.SignalBits(SignalBits), .Frac(SignalFrac), .ErrorFrac(ErrorFrac)) u_loss (
+    hwt_squared_error #(
+      .SignalBits(SignalBits), .Frac(SignalFrac), .ErrorFrac(ErrorFrac), .Fabric(CodeBits != 0)
+    ) u_loss (
       .clk_i, .valid_i(z_valid_o), .first_i(first[2]), .index_i(z_index_o), .hot_i(z_index_o == label_i),
-      .score_i($signed(scalar_q)), .d_valid_o(d_valid), .d_index_o(d_index), .d_o(d_value), .loss_o
+      .score_i(scalar_q), .d_valid_o(d_valid), .d_index_o(d_index), .d_o(d_value), .loss_o
     );
   end else begin : gen_softmax2
-    hwt_softmax2 #(.SignalBits(SignalBits), .Frac(SignalFrac), .ErrorFrac(ErrorFrac)) u_loss (
+    hwt_softmax2 #(
+      .SignalBits(SignalBits), .Frac(SignalFrac), .ErrorFrac(ErrorFrac), .Fabric(CodeBits != 0)
+    ) u_loss (
       .clk_i, .valid_i(valid[2] && kinds[2*2+:2] == KindLoss), .pass_i(passes[2*2+:2]), .first_i(first[2]),
-      .index_i(z_index_o), .hot_i(z_index_o == label_i), .score_i($signed(scalar_q)),
+      .index_i(z_index_o), .hot_i(z_index_o == label_i), .score_i(scalar_q),
       .d_valid_o(d_valid), .d_index_o(d_index), .d_o(d_value), .loss_o
     );
   end
@@ -563,10 +571,10 @@ module hwt_engine #(
   // ---------------------------------------------------------------- noise of the updates
   if (Noise) begin : gen_noise
     localparam logic [4:0] LastPoint = 5'(2 * Layers - 1);
-    logic [2047:0] points_q;
     logic [4:0] point_q;
     logic ready_q, start_q, word_done;
-    logic [63:0] point, key_q;
+    logic [63:0] point, key;
+    logic [15:0] stream;
     hwt_threefry_point u_point (
       .clk_i, .rst_ni, .start_i(start_q), .key_i(Keys[{point_q, 6'd0}+:64]), .step_i(step_q),
       .done_o(word_done), .words_o(point)
@@ -578,7 +586,6 @@ module hwt_engine #(
         point_q <= '0;
         ready_q <= 1'b0;
       end else if (word_done && !ready_q) begin
-        points_q[{point_q, 6'd0}+:64] <= point;
         point_q <= point_q + 5'd1;
         ready_q <= point_q == LastPoint;
         start_q <= point_q != LastPoint;
@@ -589,6 +596,11 @@ module hwt_engine #(
       end
     end
     assign points_done = ready_q;
+    assign stream      = {11'd0, layer_q, state_q == UpdateBias};
+    hwt_ram #(.Depth(2 * Layers), .Lanes(1), .LaneBits(64)) u_points (
+      .clk_i, .we_i(word_done && !ready_q), .waddr_i({11'd0, point_q}), .wdata_i(point),
+      .raddr_i(stream), .rdata_o(key)
+    );
 
     logic [Lanes*32-1:0] elements_q;
     for (genvar p = 0; p < Lanes; p++) begin : gen_element
@@ -600,8 +612,7 @@ module hwt_engine #(
         elements_q[32*p+:32] <= element_q + (state_q == UpdateBias ? 32'(p) : offsets[{layer_q, 5'd0}+:32]);
       end
     end
-    always_ff @(posedge clk_i) key_q <= points_q[{layer_q, state_q == UpdateBias, 6'd0}+:64];
-    hwt_threefry #(.Lanes(Lanes)) u_threefry (.clk_i, .key_i(key_q), .elements_i(elements_q), .words_o(noise));
+    hwt_threefry #(.Lanes(Lanes)) u_threefry (.clk_i, .key_i(key), .elements_i(elements_q), .words_o(noise));
   end else begin : gen_no_noise
     assign points_done = 1'b1;
     assign noise       = '0;

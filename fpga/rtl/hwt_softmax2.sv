@@ -7,7 +7,8 @@ module hwt_softmax2 #(
   parameter int SignalBits = 8,
   parameter int Frac = 3,
   parameter int ErrorFrac = 6,
-  parameter int AddrBits = 16
+  parameter int AddrBits = 16,
+  parameter bit Fabric = 1'b0  // no multiplier block
 ) (
   input  logic                         clk_i,
   input  logic                         valid_i,
@@ -152,12 +153,18 @@ module hwt_softmax2 #(
       default: reciprocal = 16'd16513;
     endcase
   end
+  logic signed [33:0] product;
+  logic               unused_product;
+  hwt_product #(.ABits(17), .BBits(17), .Fabric(Fabric)) u_product (
+    .a_i($signed({1'b0, power_q})), .b_i($signed({1'b0, inverse_q})), .product_o(product)
+  );
+  assign unused_product = ^product[33:32];
   always_ff @(posedge clk_i) begin
     if (valid1_q && pass1_q == 2'd1 && hot1_q) hot_below_q <= below_q;
     if (valid2_q && pass2_q == 2'd1) total_q <= (first2_q ? '0 : total_q) + {16'b0, power_q};
     place_q   <= place;
     inverse_q <= reciprocal;
-    product_q <= power_q * inverse_q;
+    product_q <= product[31:0];
     valid3_q  <= valid2_q && pass2_q[1];
     hot3_q    <= hot2_q;
     first3_q  <= first2_q;

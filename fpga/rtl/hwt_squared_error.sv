@@ -5,7 +5,8 @@ module hwt_squared_error #(
   parameter int SignalBits = 8,
   parameter int Frac = 3,
   parameter int ErrorFrac = 6,
-  parameter int AddrBits = 16
+  parameter int AddrBits = 16,
+  parameter bit Fabric = 1'b0  // no multiplier block
 ) (
   input  logic                         clk_i,
   input  logic                         valid_i,
@@ -28,7 +29,11 @@ module hwt_squared_error #(
   logic                         valid_q, first_q;
   logic        [AddrBits-1:0]   index_q;
 
-  assign square = TotalBits'(error_q) * TotalBits'(error_q);
+  logic signed [2*ErrorBits-1:0] error_square;
+  hwt_product #(.ABits(ErrorBits), .BBits(ErrorBits), .Fabric(Fabric)) u_square (
+    .a_i(error_q), .b_i(error_q), .product_o(error_square)
+  );
+  assign square = TotalBits'(error_square);
   hwt_requantize #(
     .InBits (ErrorBits),
     .Shift  (Frac - ErrorFrac),

