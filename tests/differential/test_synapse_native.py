@@ -133,7 +133,7 @@ def test_any_number_of_threads_leaves_the_same_bits(update: str) -> None:
     options = Options(update, "unidirectional-ltp")
     device = synapse_card(SOFT, **ROUGH, read=WIRES["tiles"])
     (one, expected), *others = (
-        trained("native", device, options, mlp("40-30-4", "tanh"), (40,), 2, threads, 10) for threads in (1, 3)
+        trained("native", device, options, mlp("40-30-4", "tanh"), (40,), 2, n, 10) for n in (1, 3)
     )
     for found, counted in others:
         assert counted.rows() == expected.rows()
