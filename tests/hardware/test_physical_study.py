@@ -20,6 +20,8 @@ from hwtrain.registry import names
 from hwtrain.substrates.physical import PhysicalArray
 
 MARGIN = 0.05
+EPOCHS = 4
+"""Over 300 samples, through a pipe."""
 ONLY = {"in-situ": {"mesh"}, "coupled-learning": {"resistor-network"}}
 """Rules that need a port which one kind of physics alone has."""
 
@@ -76,14 +78,14 @@ def test_rules_learn_on_physics_in_another_process(
     """Through a pipe the accuracies are about those of another specimen of the emulator in this process."""
     poison(monkeypatch)
     its = Contestant(rule, "fibre", 1, skip=False)
-    budget = Budget(epochs=1, samples=300, seeds=(0,), width=64)
-    here, _ = train(its, budget, 0, its.rates[1], 1, "test")
+    budget = Budget(samples=300, width=64)
+    here, _ = train(its, budget, 0, its.rates[1], EPOCHS, "test")
     command = [sys.executable, "-m", "hwtrain", "physical", "serve", "fibre", "--in", "64", "--out", "64"]
     command += ["--log", str(tmp_path / "{layer}.log")]
     values = card("fibre").model_dump(by_alias=True, exclude_unset=True, exclude={"physics"})
     lab = tmp_path / "lab.toml"
     lab.write_text(_toml(values | {"instrument": {"command": command, "timeout_s": 120.0}}))
-    there, ledger = train(replace(its, card=str(lab)), budget, 0, its.rates[1], 1, "test")
+    there, ledger = train(replace(its, card=str(lab)), budget, 0, its.rates[1], EPOCHS, "test")
     assert abs(there - here) < 0.15
     assert there > 0.3
     log = [json.loads(line) for line in (tmp_path / "phi1.medium.log").read_text().splitlines()]
