@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from hwtrain.cards.base import Fraction, Identity, Provenance, chosen, key
+from hwtrain.cards.instrument import Instrument
 from hwtrain.strict_toml import Strict
 
 
@@ -67,29 +68,6 @@ class Pass(Strict):
         "repeat a sample",
         default=0.0,
     )
-
-
-class Instrument(Strict):
-    """A layer in the laboratory: another process, or files that somebody carries there."""
-
-    command: list[str] | None = key(
-        "program that answers lines on its standard input (docs/physical.md)", "write it", default=None
-    )
-    folder: str | None = key(
-        "folder where requests wait as CSV for answers as CSV, instead of command", "choose it", default=None
-    )
-    timeout_s: float = key("longest wait for an answer", "time it", default=10.0, gt=0)
-    retries: int = key(
-        "further tries after an answer that is late or no answer", "choose it", default=2, ge=0
-    )
-    low: float = key("smallest output that can be right", "know it", default=-1e6)
-    high: float = key("largest output that can be right", "know it", default=1e6)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.command is None) == (self.folder is None):
-            raise ValueError("give command, or folder: one of the two")
-        return self
 
 
 class PhysicalCard(Strict):

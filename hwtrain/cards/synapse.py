@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from hwtrain.cards.base import Fraction, Identity, Provenance, chosen, key, known
+from hwtrain.cards.instrument import Instrument
 from hwtrain.errors import CardError
 from hwtrain.strict_toml import Strict
 
@@ -398,6 +399,11 @@ class SynapseCard(Strict):
         default={},
     )
     cell: CellChoice = CellChoice()
+    instrument: Instrument | None = key(
+        "an array in the laboratory: it is read and pulsed in place of emulated cells (docs/physical.md)",
+        "write it",
+        default=None,
+    )
     expect: Expect = Expect()
 
     @model_validator(mode="after")

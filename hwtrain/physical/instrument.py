@@ -8,8 +8,13 @@ Over a pipe: one JSON object a line. Request and answer, for a batch of two samp
 Passes count up from 0 and name a measurement for good. Whoever answers keeps its answers and, asked for
 the same pass and try again, gives the same answer without measuring: so either side may be killed at any
 time, and no measurement is repeated or lost. A new try is a wish for a new measurement, because the answer
-was no possible one. ``op`` is ``measure``; the same lines carry ``read`` and ``pulse`` for an array of cells,
-with what they need in "x".
+was no possible one.
+
+``op`` is ``measure``, or of an array of cells (weights in units of the largest, W of (out, in_)):
+
+    read     x: rows of in_ numbers    y: rows W x
+    read_t   x: rows of out numbers    y: rows W^T x
+    pulse    x: rows [weight, n], weights numbered row by row, n pulses up or -n down    y: []
 
 In a folder: ``request-000017-0.csv``, a row a sample, waits for ``answer-000017-0.csv``.
 """
@@ -31,8 +36,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwtrain.cards.physical import Instrument as InstrumentCard
-from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentError, InstrumentSlow
+from hwtrain.cards.instrument import Instrument as InstrumentCard
+from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentError, InstrumentSlow, RunError
 from hwtrain.files import write_file
 from hwtrain.physical.journal import Journal
 
@@ -53,23 +58,27 @@ class Instrument(ABC):
         Raises:
             InstrumentError: no possible answer after all retries; names the pass.
         """
-        answer = self.ask("measure", drive.tolist())
-        return torch.tensor(answer, dtype=drive.dtype).view(len(drive), self.out)
+        return self.ask("measure", drive, self.out)
 
-    def ask(self, op: str, x: Any) -> Rows:
-        """One pass: the answer's rows, as many and as long as is right."""
+    def ask(self, op: str, x: Tensor, width: int | None) -> Tensor:
+        """One pass: an answer of a row of ``width`` numbers for each row of x, or of no rows for None.
+
+        Raises:
+            InstrumentError: no possible answer after all retries; names the pass.
+        """
+        sent, n = x.tolist(), 0 if width is None else len(x)
         problem: InstrumentError | None = None
         attempt = 0
         for _ in range(self.card.retries + 1):
             try:
-                rows = self.request(self.number, attempt, op, x)
-                self._check(rows, len(x))
+                rows = self.request(self.number, attempt, op, sent)
+                self._check(rows, n, width or 0)
             except InstrumentError as found:
                 problem = found
                 attempt += isinstance(found, Impossible)
                 continue
             self.number += 1
-            return rows
+            return torch.tensor(rows, dtype=x.dtype).view(n, width or 0)
         assert problem is not None
         raise problem
 
@@ -89,15 +98,13 @@ class Instrument(ABC):
         """What an error begins with."""
         return f"layer {self.path}: instrument: pass {number}"
 
-    def _check(self, rows: Any, n: int) -> None:
+    def _check(self, rows: Any, n: int, width: int) -> None:
         where = self.where(self.number)
         if not isinstance(rows, list) or len(rows) != n:
             raise Impossible(f"{where}: the answer has not one row a sample ({n}): mend the instrument")
         for row in rows:
-            if not isinstance(row, list) or len(row) != self.out:
-                raise Impossible(
-                    f"{where}: the answer has rows of not {self.out} numbers: mend the instrument"
-                )
+            if not isinstance(row, list) or len(row) != width:
+                raise Impossible(f"{where}: the answer has rows of not {width} numbers: mend the instrument")
             for value in row:
                 if not isinstance(value, int | float) or not math.isfinite(value):
                     raise Impossible(f"{where}: the answer holds {value!r}, no number: look at the sensor")
@@ -226,24 +233,45 @@ class Folder(Instrument):
 
 
 def connect(card: InstrumentCard, path: str, out: int) -> Instrument:
-    """The instrument of a card."""
-    return Pipe(card, path, out) if card.command is not None else Folder(card, path, out)
+    """The instrument of a card, as the array at ``path`` asks it."""
+    if card.command is not None:
+        command = [word.replace("{layer}", path) for word in card.command]
+        return Pipe(card.model_copy(update={"command": command}), path, out)
+    assert card.folder is not None
+    return Folder(card.model_copy(update={"folder": card.folder.replace("{layer}", path)}), path, out)
 
 
-def serve(log: Path, answer: Any, lines: Any, write: Any) -> None:
+def serve(log: Path, answer: Any, lines: Any, write: Any, again: Any = None) -> None:
     """The instrument's side: answer requests; ``answer(op, x, number, attempt)`` measures.
 
-    Every answer is in ``log`` before it is given, so a pass asked for again is not measured again.
+    Every request is in ``log`` with its answer before that is given, so a pass asked for again is not
+    measured again. At the start ``again``, called as ``answer`` is, hears all that the log holds: an emulated
+    array comes back to the state that its pulses left, which a real one keeps by itself.
+
+    Raises:
+        RunError: the log holds another request for the pass, or a line is no request.
     """
     with Journal(log) as journal:
+        for name, entry in journal.entries.items() if again is not None else ():
+            again(entry["op"], entry["x"], *map(int, name.split(".")))
         for line in lines:
-            asked = json.loads(line)
-            name = f"{asked['pass']}.{asked['try']}"
-            y = journal.get(name)
-            if y is None:
-                y = answer(asked["op"], asked["x"], asked["pass"], asked["try"])
-                journal.put(name, y)
-            write(json.dumps({"pass": asked["pass"], "try": asked["try"], "y": y}) + "\n")
+            try:
+                asked = json.loads(line)
+                op, x, number, attempt = (asked[word] for word in ("op", "x", "pass", "try"))
+            except (ValueError, KeyError, TypeError):
+                raise RunError(
+                    f"request {line.strip()[:40]!r}: no line of JSON with pass, try, op, x: docs/physical.md"
+                ) from None
+            entry = journal.get(f"{number}.{attempt}")
+            if entry is None:
+                entry = {"op": op, "x": x, "y": answer(op, x, number, attempt)}
+                journal.put(f"{number}.{attempt}", entry)
+            elif (entry["op"], entry["x"]) != (op, x):
+                raise RunError(
+                    f"{log}: pass {number} was asked for with another request: give every training and every "
+                    "layer a log of its own ({layer} in the command)"
+                )
+            write(json.dumps({"pass": number, "try": attempt, "y": entry["y"]}) + "\n")
 
 
 def _listen(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from hwtrain.errors import RunError
-from hwtrain.files import cannot
 
 
 class Journal:
@@ -32,7 +31,8 @@ class Journal:
             self._file.truncate(len(whole))
             self._file.seek(len(whole))
         except OSError as problem:
-            raise cannot(path, "use the journal", problem) from None
+            said = problem.strerror or str(problem)
+            raise RunError(f"{path}: cannot keep a log there: {said}: choose another file") from None
 
     def get(self, name: str) -> Any:
         """What was written under a name; None for nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hwtrain.arith.threefry import Point, Purpose, Stream
@@ -149,6 +149,12 @@ class CrossbarArray(Array):
         """Write a change that is given weight by weight to a group."""
         write = self._a_write(group, when)
         self._send(self.update.dense(change, write), write)
+
+    def pulse(self, index: Int[Tensor, "weights"], n: Int[Tensor, "weights"], when: tuple[int, int]) -> None:
+        """Land n pulses (up, or down where negative) on the weights ``index``, numbered row by row."""
+        on = n != 0
+        longest = int(n.abs().max()) if len(n) else 0
+        self._land(Pulses(index[on], n[on], 2 * longest, 0), 0, when, iter(range(256)))
 
     def _a_write(self, group: int, when: tuple[int, int]) -> Write:
         return Write(self.step, self._streams[Purpose.UPDATE], when, group)
@@ -527,4 +533,8 @@ class Crossbar(Substrate):
     def array(self, geometry: Geometry, trial: Trial) -> CrossbarArray:
         """A crossbar of this shape, all cells at the start of their branch."""
         assert isinstance(self.card, SynapseCard)
+        if self.card.instrument is not None:
+            from hwtrain.substrates._wired import WiredArray  # which is built on this module
+
+            return WiredArray(self.card, self.options, geometry, trial)
         return CrossbarArray(self.card, self.options, geometry, trial)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -408,6 +411,21 @@ def test_a_linear_network_is_a_linear_system_and_the_other_one_a_minimum_of_co_c
     np.testing.assert_allclose(made.settled(made._held(x), made.controls)[0], lowest.x, atol=1e-6)
     strain = made.strain(x, made.controls)[0].numpy()
     assert g @ strain == pytest.approx(lowest.fun, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cubic", [0.0, 0.8])
+def test_ngspice_finds_the_same_voltages(cubic: float, tmp_path: Path) -> None:
+    made = make("resistor-network", 3, 4, hidden=2, cubic=cubic, spread=1.0)
+    made.disturb("drift", 0.1, normals(5))
+    x = inputs(1, 3)
+    (tmp_path / "network.cir").write_text(made.netlist(x[0], made.controls))
+    run = ["ngspice", "-b", str(tmp_path / "network.cir")]
+    said = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout
+    found = dict(re.findall(r"v\((out\d)\) = (\S+)", said))
+    volts = [float(found[f"out{k}"]) for k in range(1, 5)]
+    np.testing.assert_allclose(volts, made.respond(x, made.controls)[0], atol=1e-7)
+    assert np.ptp(volts) > 0.05
 
 
 def test_a_clamped_network_holds_its_outputs_and_settles_the_rest() -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from hwtrain.analysis.physical_study import Budget, Contestant, bound, split_of, study
-from hwtrain.cards import PhysicalCard, cards
+from hwtrain.analysis.physical_study import Budget, Contestant, bound, split_of, study, train
+from hwtrain.cards import PhysicalCard, card, cards
 from hwtrain.physical.twin import Linear
 from hwtrain.registry import names
 from hwtrain.substrates.physical import PhysicalArray
 
 MARGIN = 0.05
+EPOCHS = 4
+"""Over 300 samples, through a pipe."""
 ONLY = {"in-situ": {"mesh"}, "coupled-learning": {"resistor-network"}}
 """Rules that need a port which one kind of physics alone has."""
 
@@ -63,6 +68,38 @@ def test_every_rule_on_every_physics_learns_or_is_refused_for_a_port(monkeypatch
     assert len(below) < len(rows) / 5
     assert all(sum(found) > len(found) / 2 for found in above.values()), "a rule that does not learn"
     assert spent < 600  # 5 minutes of two cores
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["phyll", "dfa", "physics-aware", "ridge"])
+def test_rules_learn_on_physics_in_another_process(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a pipe the accuracies are about those of another specimen of the emulator in this process."""
+    poison(monkeypatch)
+    its = Contestant(rule, "fibre", 1, skip=False)
+    budget = Budget(samples=300, width=64)
+    here, _ = train(its, budget, 0, its.rates[1], EPOCHS, "test")
+    command = [sys.executable, "-m", "hwtrain", "physical", "serve", "fibre", "--in", "64", "--out", "64"]
+    command += ["--log", str(tmp_path / "{layer}.log")]
+    values = card("fibre").model_dump(by_alias=True, exclude_unset=True, exclude={"physics"})
+    lab = tmp_path / "lab.toml"
+    lab.write_text(_toml(values | {"instrument": {"command": command, "timeout_s": 120.0}}))
+    there, ledger = train(replace(its, card=str(lab)), budget, 0, its.rates[1], EPOCHS, "test")
+    assert abs(there - here) < 0.15
+    assert there > 0.3
+    log = [json.loads(line) for line in (tmp_path / "phi1.medium.log").read_text().splitlines()]
+    assert [entry["name"] for entry in log] == [f"{number}.0" for number in range(len(log))]
+    passes = sum(int(line.get("passes", 0)) for line in ledger.rows())
+    assert sum(len(entry["value"]["x"]) for entry in log) == passes
+
+
+def _toml(values: dict[str, Any]) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for table, keys in values.items():
+        if isinstance(keys, dict):
+            lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
 
 
 def test_the_linear_part_is_that_of_inputs_with_labels() -> None:

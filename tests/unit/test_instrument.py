@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,12 +18,21 @@ from typing import Any
 import pytest
 import torch
 
+from hwtrain.analysis.physical_serve import _Cells, _Physics
 from hwtrain.arith.threefry import Streams
-from hwtrain.cards import PhysicalCard
-from hwtrain.cards.physical import Instrument as InstrumentCard
+from hwtrain.cards import PhysicalCard, SynapseCard, card
+from hwtrain.cards.instrument import Instrument as InstrumentCard
 from hwtrain.cli import main
-from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentSlow, RunError
-from hwtrain.physical.instrument import Folder, Impossible, Pipe
+from hwtrain.direction import Dense, Outer
+from hwtrain.errors import (
+    ConfigError,
+    IncompatibleRule,
+    InstrumentBroken,
+    InstrumentDied,
+    InstrumentSlow,
+    RunError,
+)
+from hwtrain.physical.instrument import Folder, Impossible, Instrument, Pipe, connect, serve
 from hwtrain.physical.journal import Journal
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
 from tests.helpers import NAMES
@@ -148,8 +158,172 @@ def test_a_journal_drops_a_torn_line_and_refuses_a_second_entry(tmp_path: Path) 
     assert len((tmp_path / "log").read_text().splitlines()) == 3
 
 
-def served(tmp_path: Path, card: str = "fibre", timeout: float = 60.0) -> PhysicalCard:
-    command = [sys.executable, "-m", "hwtrain", "physical", "serve", card, "--in", "3", "--out", "2"]
+# --- an array of cells behind the same lines ---
+
+
+class Here(Instrument):
+    """An instrument in this process, with a log as one in another process has it."""
+
+    def __init__(self, its: InstrumentCard, log: Path, cells: Any) -> None:
+        super().__init__(its, "fc1.weight", 3)
+        self.log, self.cells, self.asked = log, cells, list[str]()
+
+    def request(self, number: int, attempt: int, op: str, x: Any) -> Any:
+        line = json.dumps({"pass": number, "try": attempt, "op": op, "x": x})
+        said: list[str] = []
+        serve(self.log, self.cells.answer, [line], said.append)
+        self.asked.append(op)
+        return json.loads(said[0])["y"]
+
+
+def cells(name: str) -> Any:
+    its = card(name)
+    assert isinstance(its, SynapseCard)
+    return _Cells(its, 5, 3, seed=7)
+
+
+def wired(tmp_path: Path, name: str, update: str, **instrument: Any) -> Any:
+    values = card(name).model_dump(by_alias=True, exclude_unset=True)
+    its = SynapseCard.model_validate(values | {"instrument": instrument or {"command": ["none"]}})
+    made = substrate_of(its, Options(update=update)).array(GEOMETRY, Trial(Streams(0)))
+    if not instrument:
+        made.source = Here(made.source.card, tmp_path / "cells.log", cells(name))  # type: ignore[attr-defined]
+    return made
+
+
+GEOMETRY = Geometry("fc1.weight", 1, 1, 3, 5, 0.4)
+W = torch.randn(1, 3, 5, generator=torch.Generator().manual_seed(2)) * 0.4
+
+
+def directions(n: int) -> list[Any]:
+    draw = torch.Generator().manual_seed(4)
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw)
+
+    return [
+        Dense(some(1, 3, 5) * 0.02) if k % 3 else Outer(some(2, 1, 5), some(2, 1, 3), 0.05) for k in range(n)
+    ]
+
+
+@pytest.mark.parametrize("update", ["sign-pulse", "stochastic-pulse"])
+def test_an_array_behind_an_instrument_is_the_array(update: str, tmp_path: Path) -> None:
+    made = wired(tmp_path, "ideal-envm", update)
+    made.load(W)
+    assert float((made.peek() - W).abs().max()) < 0.51 * made.step
+    alone: Any = substrate_of(card("ideal-envm"), Options(update=update)).array(GEOMETRY, Trial(Streams(0)))
+    alone.load(made.peek())
+    for its in (made, alone):
+        for step, direction in enumerate(directions(12)):
+            its.trial.ledger.clock.step = step
+            its.write(direction)
+    torch.testing.assert_close(made.peek(), alone.peek(), rtol=0, atol=1e-6)
+    assert float((made.peek() - W).abs().max()) > 2 * made.step  # and they moved
+    x, d = torch.rand(4, 1, 5), torch.rand(4, 1, 3)
+    torch.testing.assert_close(made.read(x), alone.read(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.read_t(d), alone.read_t(d), rtol=1e-4, atol=1e-5)
+    ours, theirs = (its.trial.ledger.of("init", "fc1.weight", "write") for its in (made, alone))
+    up, down = (
+        sum(n for line in _requests(tmp_path, "pulse") for _, n in line["x"] if n * way > 0)
+        for way in (1, -1)
+    )
+    assert (ours["pulses_up"], -ours["pulses_down"]) == (up, down)
+    assert ours["slots"] > theirs["slots"]  # a load's pulses are counted too
+
+
+def _requests(tmp_path: Path, op: str) -> list[Any]:
+    lines = [json.loads(line)["value"] for line in (tmp_path / "cells.log").read_text().splitlines()]
+    return [line for line in lines if line["op"] == op]
+
+
+def test_a_log_replays_an_array_and_a_resumed_training_asks_for_nothing_new(tmp_path: Path) -> None:
+    made = wired(tmp_path, "rpu-gokmen-vlasov", "sign-pulse")
+    made.load(W)
+    kept = made.state()
+    for direction in directions(5):
+        made.write(direction)
+    after, passes = made.peek(), made.source.number
+    other = wired(tmp_path, "rpu-gokmen-vlasov", "sign-pulse")  # both sides anew, the log is there
+    serve(tmp_path / "cells.log", other.source.cells.answer, [], print, other.source.cells.again)
+    torch.testing.assert_close(
+        other.source.cells.array.peek() * other.w_max, made.source.cells.array.peek() * made.w_max
+    )
+    before = (tmp_path / "cells.log").read_bytes()
+    other.restore(kept)
+    for direction in directions(5):
+        other.write(direction)
+    assert torch.equal(other.peek(), after)
+    assert other.source.number == passes
+    assert (tmp_path / "cells.log").read_bytes() == before
+    other.source.number = 0
+    with pytest.raises(RunError, match="pass 0 was asked for with another request"):
+        other.read(torch.rand(2, 1, 5))
+
+
+def test_what_an_array_behind_an_instrument_cannot_do(tmp_path: Path) -> None:
+    for update in ("tiki-taka", "symmetry-shift"):
+        with pytest.raises(IncompatibleRule, match="choose --update sign-pulse"):
+            wired(tmp_path, "ideal-envm", update)
+    made = wired(tmp_path, "ideal-envm", "sign-pulse")
+    with pytest.raises(IncompatibleRule, match="no kernels in C"):
+        made.live()
+    with pytest.raises(
+        ConfigError, match="pass 0: 'melt': this instrument can only pulse and read and read_t"
+    ):
+        made.source.ask("melt", torch.zeros(1, 1), 1)
+    with pytest.raises(ConfigError, match="pass 0: 'read': this instrument can only measure"):
+        _Physics(card("fibre"), 3, 2, 0).answer("read", [[0.0] * 3], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("garbage", "no line of JSON with pass, try, op, x"),
+        ('{"pass": 0}', "no line of JSON with pass, try, op, x"),
+        ('{"pass": 0, "try": 0, "op": "read", "x": [[1, 2]]}', "pass 0: x of read is rows of 5 numbers"),
+        ('{"pass": 0, "try": 0, "op": "read_t", "x": [[1, 2, "a"]]}', "x of read_t is rows of 3 numbers"),
+        ('{"pass": 0, "try": 0, "op": "pulse", "x": [[15, 1]]}', "weights are numbered 0 to 14, not [15]"),
+        ('{"pass": 0, "try": 0, "op": "pulse", "x": [[-1, 1]]}', "weights are numbered 0 to 14, not [-1]"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_one_line_and_not_logged(
+    line: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises((ConfigError, RunError), match=re.escape(said)):
+        serve(tmp_path / "log", cells("ideal-envm").answer, [line], print)
+    assert (tmp_path / "log").read_bytes() == b""
+    with pytest.raises(RunError, match="cannot keep a log there: No such file or directory"):
+        Journal(tmp_path / "none" / "log")
+
+
+def test_the_layer_is_named_in_command_and_folder() -> None:
+    made: Any = connect(InstrumentCard(command=["a", "{layer}.log"]), "phi.medium", 2)
+    assert made.card.command == ["a", "phi.medium.log"]
+    made = connect(InstrumentCard(folder="lab/{layer}"), "phi.medium", 2)
+    assert made.card.folder == "lab/phi.medium"
+
+
+@pytest.mark.slow
+def test_an_array_in_another_process_keeps_its_weights_through_kills(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hwtrain", "physical", "serve", "ideal-envm", "--in", "5", "--out", "3"]
+    command += ["--log", str(tmp_path / "{layer}.log")]
+    made = wired(tmp_path, "ideal-envm", "sign-pulse", command=command, timeout_s=60.0)
+    alone = wired(tmp_path, "ideal-envm", "sign-pulse")
+    for its in (made, alone):
+        its.load(W)
+    for direction in directions(4):
+        for child in _children(os.getpid()):
+            os.kill(child, signal.SIGKILL)
+        for its in (made, alone):
+            its.write(direction)
+    assert torch.equal(made.peek(), alone.peek())
+    made.source.close()
+    names = [json.loads(line)["name"] for line in (tmp_path / "fc1.weight.log").read_text().splitlines()]
+    assert names == [f"{number}.0" for number in range(made.source.number)]
+
+
+def served(tmp_path: Path, name: str = "fibre", timeout: float = 60.0) -> PhysicalCard:
+    command = [sys.executable, "-m", "hwtrain", "physical", "serve", name, "--in", "3", "--out", "2"]
     command += ["--log", str(tmp_path / "served.log")]
     return PhysicalCard.model_validate(
         {"schema": 1, "kind": "physical", **NAMES, "instrument": {"command": command, "timeout_s": timeout}}
@@ -239,8 +413,6 @@ def test_ten_kills_of_either_side_repeat_no_pass_and_lose_none(tmp_path: Path) -
 
 
 def _fibre() -> dict[str, Any]:
-    from hwtrain.cards import card
-
     return card("fibre").physics  # type: ignore[union-attr]
 
 
@@ -277,7 +449,7 @@ def test_an_answer_that_comes_late_is_passed_over(tmp_path: Path) -> None:
     [
         (["serve", "fibre", "--in", "0", "--out", "2", "--log", "a.log"], "at least one input"),
         (["serve", "fibre", "--in", "2", "--out", "0", "--log", "a.log"], "one output"),
-        (["serve", "float32", "--in", "2", "--out", "2", "--log", "a.log"], "no card of physics"),
+        (["serve", "float32", "--in", "2", "--out", "2", "--log", "a.log"], "neither physics nor synapses"),
         (["twin", "absent.csv", "absent.csv"], "absent.csv: No such file"),
         (["twin", "words.csv", "words.csv"], "words.csv: not a table of numbers"),
         (["study", "--samples", "3"], "samples = 3: at least 20"),

@@ -10,6 +10,7 @@ from hwtrain.physical.emulators.base import Emulator, Normal, decorrelated
 from hwtrain.strict_toml import Strict
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -59,6 +60,29 @@ class ResistorNetwork(Emulator):
             [(at[:, None] - u[:, :, None]).flatten(1), u[:, self.upper[1]] - u[:, self.upper[0]]], 1
         )
         return v**2 / 2 + self.params.cubic * v**4 / 4
+
+    def netlist(self, x: Float[Tensor, "in_"], controls: Float[Tensor, "controls"]) -> str:
+        """The network under one sample as a circuit for ngspice (``ngspice -b FILE``).
+
+        It prints v(out1), v(out2) .. . Nodes are held1 .., hidden1 .. and out1 ..; a resistor is a current
+        source that follows its voltage.
+        """
+        to_held, between = self._conductances(controls)
+        names = [f"hidden{k + 1}" for k in range(self.params.hidden)] + [
+            f"out{k + 1}" for k in range(self.out)
+        ]
+        lines = ["* network of resistors I = G (v + beta v^3)", f".param beta={self.params.cubic!r}"]
+        for k, volts in enumerate(self._held(x[None])[0].tolist(), start=1):
+            lines.append(f"V{k} held{k} 0 {volts!r}")
+        wires = [
+            (f"held{k + 1}", names[i], g) for i, row in enumerate(to_held.tolist()) for k, g in enumerate(row)
+        ]
+        wires += [(names[i], names[k], float(between[i, k])) for i, k in self.upper.T.tolist()]
+        for number, (a, b, g) in enumerate(wires, start=1):
+            lines.append(f"B{number} {a} {b} I={g!r}*(V({a},{b})+beta*V({a},{b})*V({a},{b})*V({a},{b}))")
+        outputs = " ".join(f"v({name})" for name in names[self.params.hidden :])
+        lines += [".options reltol=1e-9 vntol=1e-12 abstol=1e-15", ".control", "set numdgt=12", "op"]
+        return "\n".join([*lines, f"print {outputs}", "quit 0", ".endc", ".end"]) + "\n"
 
     def settled(self, at: Tensor, controls: Tensor, target: Tensor | None = None) -> Tensor:
         """Potentials of the free nodes (batch, free), from those of the held ones."""
