@@ -103,6 +103,12 @@ def warnings_of(outcome: Outcome) -> list[str]:
     """Lines about layers of which the pulses or converters do not do their work."""
     lines = []
     device = outcome.spec.device
+    figures = outcome.position.rows[-1]["layers"].values()
+    if any(layer["scatters"] for layer in figures) and not any(layer["writes"] for layer in figures):
+        lines.append(
+            f"device {device}: no effect: the scatter of pulses, for rule {outcome.spec.rule} writes none; "
+            "it loads weights, to the nearest state"
+        )
     for path, layer in outcome.position.rows[-1]["layers"].items():
         share = layer["clipped"] / layer["pulses"] if layer["pulses"] else 0.0
         if share > _CLIPPED:

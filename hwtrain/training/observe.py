@@ -32,6 +32,8 @@ def layer_figures(net: Net, ledger: Ledger, samples: int, steps: int) -> dict[st
             "energy_J": cost.energy_J,
             "time_s": cost.time_s,
             "resets": ledger.of("train", path, "write")["resets"],
+            "writes": ledger.of("train", path, "write")["writes"],
+            "scatters": array.synapse.variation.c2c_rel_range > 0 or array.synapse.variation.c2c_rel_step > 0,
             "wear": array.wear(),
             "endurance": array.synapse.pulse.endurance,
             "weights": load["weights"],

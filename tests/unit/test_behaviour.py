@@ -145,6 +145,12 @@ def test_a_layer_of_which_most_pulses_are_clipped_is_named() -> None:
         assert "of the pulses were clipped" in line
 
 
+def test_scatter_of_pulses_that_nobody_sends_is_said_to_have_no_effect() -> None:
+    (said,) = warnings_of(finish(runner(rule="ridge", device="ag-si")))
+    assert said.startswith("device ag-si: no effect: the scatter of pulses, for rule ridge writes none")
+    assert not warnings_of(finish(runner(rule="ridge")))  # a card without scatter
+
+
 def test_a_healthy_run_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
