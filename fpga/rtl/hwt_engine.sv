@@ -572,7 +572,7 @@ module hwt_engine #(
   if (Noise) begin : gen_noise
     localparam logic [4:0] LastPoint = 5'(2 * Layers - 1);
     logic [4:0] point_q;
-    logic ready_q, start_q, word_done;
+    logic ready_q, start_q, word_done, point_done;
     logic [63:0] point, key;
     logic [15:0] stream;
     hwt_threefry_point u_point (
@@ -585,7 +585,7 @@ module hwt_engine #(
         start_q <= 1'b1;
         point_q <= '0;
         ready_q <= 1'b0;
-      end else if (word_done && !ready_q) begin
+      end else if (point_done) begin
         point_q <= point_q + 5'd1;
         ready_q <= point_q == LastPoint;
         start_q <= point_q != LastPoint;
@@ -596,9 +596,11 @@ module hwt_engine #(
       end
     end
     assign points_done = ready_q;
+    // A point that was begun for a sample that is over, since it was not learned, is not this one's.
+    assign point_done  = word_done && !ready_q && !start_q;
     assign stream      = {11'd0, layer_q, state_q == UpdateBias};
     hwt_ram #(.Depth(2 * Layers), .Lanes(1), .LaneBits(64)) u_points (
-      .clk_i, .we_i(word_done && !ready_q), .waddr_i({11'd0, point_q}), .wdata_i(point),
+      .clk_i, .we_i(point_done), .waddr_i({11'd0, point_q}), .wdata_i(point),
       .raddr_i(stream), .rdata_o(key)
     );
 

@@ -1,4 +1,4 @@
-// The registers, over AXI-Lite; one access at a time. docs/rtl.md has the map.
+// The registers, over AXI-Lite; one access at a time. hwtrain/export/registers.py has the map.
 module hwt_registers #(
   parameter int MasterBits = 16,
   parameter int LaneIndex = 2,
@@ -42,8 +42,21 @@ module hwt_registers #(
   input  logic                  host_done_i,
   input  logic [MasterBits-1:0] host_rdata_i
 );
-  localparam logic [5:0] Id = 6'h00, Hash = 6'h01, Control = 6'h02, Status = 6'h03, Step = 6'h04, Samples = 6'h05,
-      Errors = 6'h06, Cycles = 6'h07, Place = 6'h08, Lane = 6'h09, Weight = 6'h0a;
+  // hwtrain/export/registers.py writes from here
+  localparam logic [5:0]
+    Id = 6'h00,
+    Hash = 6'h01,
+    Control = 6'h02,
+    Status = 6'h03,
+    Step = 6'h04,
+    Samples = 6'h05,
+    Errors = 6'h06,
+    Cycles = 6'h07,
+    Place = 6'h08,
+    Lane = 6'h09,
+    Weight = 6'h0a;
+  localparam logic [31:0] IdWord = 32'h48575431;
+  // to here
 
   logic        learn_q, error_q, bias_q, write_waits_q, read_waits_q, writes, reads;
   logic [31:0] samples_q, errors_q;
@@ -92,10 +105,10 @@ module hwt_registers #(
     if (reads) begin
       s_axi_rvalid <= raddr != Weight;
       case (raddr)
-        Id: s_axi_rdata <= 32'h48575431;  // "HWT1"
+        Id: s_axi_rdata <= IdWord;
         Hash: s_axi_rdata <= BuildHash;
         Control: s_axi_rdata <= {31'd0, learn_q};
-        Status: s_axi_rdata <= {30'd0, error_q, busy_i};
+        Status: s_axi_rdata <= {30'd0, error_q || frame_error_i, busy_i};
         Step: s_axi_rdata <= step_i;
         Samples: s_axi_rdata <= samples_q;
         Errors: s_axi_rdata <= errors_q;

@@ -91,7 +91,7 @@ def cosim(folder: Path, steps: int = 1000) -> Cosim:
         raise no_export(folder) from None
     x, labels = (np.resize(samples[name], (steps, *samples[name].shape[1:])) for name in ("x", "labels"))
     net = rtl_net(program, settings.lanes, settings.lr)
-    sources = [folder / "hwt_net.sv", *sources]
+    sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sources]
     return simulate(program, net, sources, folder / "cosim.cpp", {"x": x, "labels": labels}, settings)
 
 
@@ -103,8 +103,12 @@ def simulate(
     samples: Memory,
     settings: RtlSettings,
     optimize: str = "-O2",
+    stalls: tuple[int, ...] = (STALL_PERCENT,),
 ) -> Cosim:
-    """The steps of these samples in RTL and in the interpreter; ``optimize`` is the C++ compiler's."""
+    """The steps of these samples in RTL and in the interpreter; ``optimize`` is the C++ compiler's.
+
+    They run once without stalls, and once with each of these percentages.
+    """
     simulation = verilator.build(sources, "hwt_net", harness, optimize)
     words, changed = vectors(program, net, samples, settings)
     steps = len(samples["x"])
@@ -112,25 +116,25 @@ def simulate(
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "vectors.bin"
         file.write_bytes(words.astype("<i4").tobytes())
-        for stall in (0, STALL_PERCENT):
+        for stall in (0, *stalls):
             done = verilator.run(simulation, [str(file), str(stall), "1"], TIMEOUT_S)
             numbers = done.stdout.split()
             if done.returncode not in (0, 1) or len(numbers) != 6:
                 said = done.stdout.strip() or done.stderr.strip()[:200] or f"exit {done.returncode}"
                 raise ProgramError(f"the simulated RTL does not finish: {said}")
             found.append([int(number) for number in numbers])
-    free, stalled = found
+    free = found[0]
     wrong = [run[4] for run in found if run[4] >= 0]
     return Cosim(
         steps=steps,
-        compared=free[1] + stalled[1],
-        mismatches=free[2] + stalled[2],
+        compared=sum(run[1] for run in found),
+        mismatches=sum(run[2] for run in found),
         hits=0,
         misses=0,
         cycles_per_step=free[3] / (steps - 1),
         model=cycles(net),
         first_wrong=min(wrong, default=-1),
-        wrong_frames=stalled[5],
+        wrong_frames=sum(run[5] for run in found),
         changed=changed,
     )
 

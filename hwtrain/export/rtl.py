@@ -74,6 +74,11 @@ class RtlNet:
         """Outputs of the last layer."""
         return self.layers[-1].out
 
+    @property
+    def sizes(self) -> str:
+        """Such as 64-32-10."""
+        return "-".join(str(size) for size in [self.layers[0].in_, *(layer.out for layer in self.layers)])
+
     def places(self) -> Iterator[tuple[str, int, int, int]]:
         """Of every weight: buffer, index in it, place register, lane. A layer's biases follow its weights."""
         word = out_word = 0
@@ -249,13 +254,28 @@ def module_text(net: RtlNet) -> str:
     declared = ",\n".join(
         f"  {way:6} logic {f'[{bits - 1}:0]' if bits > 1 else '':7} {name}" for way, bits, name in ports
     )
-    sizes = "-".join(str(size) for size in [layers[0].in_, *(layer.out for layer in layers)])
     given = ",\n".join(f"    .{name}({value})" for name, value in parameters.items())
     joined = ",\n".join(f"    .{name}" for _, _, name in ports)
     return (
-        f"// {sizes} with {net.lanes} lanes: written by hwtrain, not to be edited.\n"
+        f"// {net.sizes} with {net.lanes} lanes: written by hwtrain, not to be edited.\n"
         f"module hwt_net (\n{declared}\n);\n"
         f"  hwt_trainer #(\n{given}\n  ) u_trainer (\n{joined}\n  );\nendmodule\n"
+    )
+
+
+def header_text(net: RtlNet) -> str:
+    """hwt_net.h: what the C driver must know of this block."""
+    rows, layers = [], net.layers
+    word = out_word = 0
+    for layer in layers:
+        rows.append(f"    {{{layer.in_}u, {layer.out}u, {int(layer.along)}u, {word}u, {out_word}u}},")
+        word, out_word = word + layer.words, out_word + layer.out_blocks
+    return (
+        "/* The block of this folder, for hwt_trainer.c: written by hwtrain, not to be edited. */\n"
+        '#ifndef HWT_NET_H\n#define HWT_NET_H\n\n#include "hwt_trainer.h"\n\n'
+        "static const hwt_trainer_layer hwt_net_layers[] = {\n" + "\n".join(rows) + "\n};\n"
+        f"static const hwt_trainer_net hwt_net = {{0x{build_hash(net):08x}u, {net.lanes}u, {len(layers)}u, "
+        "hwt_net_layers};\n\n#endif\n"
     )
 
 

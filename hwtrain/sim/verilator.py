@@ -88,10 +88,9 @@ def build(
         with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
             made = Path(scratch)
             warnings = ["-Wall"] if lint else ["-Wno-lint", "-Wno-fatal"]
-            flags = ["--cc", "-O3", *warnings, "--quiet", "--output-split", "0", "--prefix", "Model"]
-            done = _call(
-                [*flags, "--top-module", top, "--Mdir", scratch, *map(str, sources)], BUILD_TIMEOUT_S
-            )
+            flags = ["--cc", "-O3", "--assert", *warnings, "--quiet", "--output-split", "0"]
+            named = ["--prefix", "Model", "--top-module", top, "--Mdir", scratch]
+            done = _call([*flags, *named, *map(str, sources)], BUILD_TIMEOUT_S)
             if done.returncode:
                 raise NativeError(f"Verilator refuses {top}: {_first_error(done.stderr)}")
             objects = _runtime(compiler, made)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from hwtrain.config import make_config
-from hwtrain.export.cosim import Cosim, RtlSettings, simulate
+from hwtrain.export.cosim import STALL_PERCENT, Cosim, RtlSettings, simulate
+from hwtrain.export.printers.rtl import describe
 from hwtrain.export.rtl import RtlNet, module_text, rtl_net
 from hwtrain.export.run import Memory
 from hwtrain.nets.base import mlp
@@ -45,15 +46,25 @@ def _out(program: Program) -> int:
     return program.buffers["z"].shape[-1]
 
 
-def run(program: Program, net: RtlNet, lr: float, steps: int, folder: Path, rtl: Path = RTL) -> Cosim:
+def run(
+    program: Program,
+    net: RtlNet,
+    lr: float,
+    steps: int,
+    folder: Path,
+    rtl: Path = RTL,
+    stalls: tuple[int, ...] = (STALL_PERCENT,),
+) -> Cosim:
+    """Cosim of these sources, with the handshakes asserted."""
     (folder / "hwt_net.sv").write_text(module_text(net))
-    sources = [folder / "hwt_net.sv", *sorted(rtl.glob("*.sv"))]
+    describe(folder, net)
+    sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sorted(rtl.glob("*.sv"))]
     settings = RtlSettings(lanes=net.lanes, lr=lr)
-    return simulate(program, net, sources, HARNESS, samples(program, steps), settings, "-O1")
+    return simulate(program, net, sources, HARNESS, samples(program, steps), settings, "-O1", stalls)
 
 
 def half_up(folder: Path) -> str:
-    """The card shift4 with updates rounded half up: random numbers take more of a block than all else."""
+    """The card shift4 with updates rounded half up: no random numbers, much less to build."""
     text = (shipped("devices") / "shift" / "shift4.toml").read_text()
     (folder / "half-up.toml").write_text(text.replace("frac = 13", 'frac = 13\nrounding = "half-up"'))
     return str(folder / "half-up.toml")

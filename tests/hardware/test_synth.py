@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,36 @@ def test_an_engine_that_shifts_has_no_multiplier_though_it_may(target: str, tmp_
     if target == "ecp5":  # its twin does take some, so they are counted
         twin = synth._engine(synth._twin(net), RTL, tmp_path, True)
         assert synth._measured(twin, target, 0, tmp_path, print).dsp > net.lanes
+
+
+def test_the_table_has_every_design_and_says_what_each_figure_is_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(tmp_path, "shift4", 8)
+
+    def cells(sources: list[Path], top: str, family: object, **more: Any) -> yosys.Cells:
+        text = sources[-1].read_text()
+        lanes = int(text.split(".Lanes(")[1].split(")")[0]) if top == "hwt_net" else 8
+        shifts = ".CodeBits(4)" in text or not more["parameters"].get("Multiply", 1)
+        return yosys.Cells(lut=lanes * (10 if shifts else 25), carry=1, flip_flop=2, dsp=0, memory=3)
+
+    monkeypatch.setattr(yosys, "synthesize", cells)
+    monkeypatch.setattr(nextpnr, "fmax_MHz", lambda netlist, part, seed, wanted: 100.0 + seed)
+    monkeypatch.setattr(nextpnr, "nextpnr", lambda part: "nextpnr")
+    monkeypatch.setattr(nextpnr, "version", lambda part: "nextpnr-1")
+    monkeypatch.setattr(yosys, "yosys", lambda: "yosys")
+    monkeypatch.setattr(yosys, "version", lambda: "Yosys 1")
+    assert main(["synth", str(tmp_path), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["design"], row["lanes"], row["lut"]) for row in rows] == [
+        *(("engine", 8, 80), ("engine", 8, 200), ("engine", 8, 200)),
+        ("equal area", 2, 50),  # 4 lanes take 100, more than 80
+        *(("array", 8, 80), ("array", 8, 200), ("array", 8, 200)),
+    ]
+    assert {row["fmax_MHz"] for row in rows} == {102.0}
+    assert rows[3]["cycles_per_step"] > rows[0]["cycles_per_step"]
+    assert main(["synth", str(tmp_path), "--target", "xc7"]) == 0
+    told = capsys.readouterr().out
+    assert "Yosys 1, synthesis" in told
+    assert "no nextpnr for xc7" in told
+    assert "LUT of the engine with shifts over LUT multiplying in fabric: 0.40" in told

@@ -12,10 +12,10 @@ from safetensors.numpy import save as write_tensors
 
 from hwtrain.errors import ConfigError, ProgramError
 from hwtrain.export.cosim import RtlSettings, cosim
-from hwtrain.export.folder import whole_folder
+from hwtrain.export.folder import render, whole_folder
 from hwtrain.export.host_c import in_comment
 from hwtrain.export.printers.base import Printer
-from hwtrain.export.rtl import cycles, module_text, rtl_net
+from hwtrain.export.rtl import RtlNet, cycles, header_text, module_text, rtl_net
 from hwtrain.export.run import Memory
 from hwtrain.files import write_file
 from hwtrain.program.ir import Program
@@ -32,8 +32,20 @@ weights live inside. `hwt_net.sv` is the top, `hwt_net.f` lists the sources.
 
 One sample is a frame: each input as a code with {frac} bits after the point, then the label with TLAST.
 One result is a frame: the scores as they were before learning, then the loss with TLAST.
-The registers: docs/rtl.md of hwtrain.
+`hwt_net.core` is for FuseSoC, `package_ip.tcl` with `hwt_net_ooc.xdc` for Vivado's IP packager; neither
+was run when they were written. `verify/` asserts the handshakes in a simulation.
+`driver/` holds the registers as a C header and as SystemRDL, and a bare-metal driver in C99; you give
+it four functions.
 """
+
+
+def describe(folder: Path, net: RtlNet) -> None:
+    """What tools read of the sources: a list, FuseSoC's core, an IP packager's script, constraints."""
+    sources = [f"rtl/{file.name}" for file in sorted((folder / "rtl").glob("*.sv"))] + ["hwt_net.sv"]
+    write_file(folder / "hwt_net.f", "".join(f"{name}\n" for name in sources))
+    values = {"sources": sources, "sizes": net.sizes, "lanes": net.lanes, "classes": net.classes}
+    render(shipped("fpga") / "templates" / "rtl", folder, values)
+    shutil.copyfile(shipped("fpga") / "verify" / "hwt_handshakes.sv", folder / "verify" / "hwt_handshakes.sv")
 
 
 class Rtl(Printer):
@@ -63,9 +75,10 @@ class Rtl(Printer):
             write_file(made / "rtl.json", settings.model_dump_json(indent=1) + "\n")
             write_file(made / "hwt_net.sv", module_text(net))
             shutil.copytree(shipped("fpga") / "rtl", made / "rtl")
+            shutil.copytree(shipped("fpga") / "driver", made / "driver")
+            write_file(made / "driver" / "hwt_net.h", header_text(net))
             shutil.copyfile(shipped("fpga") / "bench" / "cosim.cpp", made / "cosim.cpp")
-            files = [*sorted(file.name for file in (made / "rtl").glob("*.sv"))]
-            write_file(made / "hwt_net.f", "".join(f"rtl/{name}\n" for name in files) + "hwt_net.sv\n")
+            describe(made, net)
             title = {
                 "name": in_comment(program.listing.name),
                 "lanes": net.lanes,
