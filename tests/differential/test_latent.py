@@ -156,10 +156,13 @@ LATENT = [
 ]
 
 
-@pytest.mark.parametrize("name", LATENT)
-def test_a_net_learns_as_torch_trains_the_same_modules(name: str) -> None:
+@pytest.mark.parametrize("name", [*LATENT, "shift-and-sign"])
+def test_a_net_learns_as_torch_trains_the_same_modules(name: str, tmp_path: Path) -> None:
     """Convolution and dense layer; ten steps of SGD on modules of hwtrain.qat, by autograd."""
-    its = card(name)
+    if name in LATENT:
+        its = card(name)
+    else:
+        its = card_of(tmp_path, f'gradient = "{name}"', "bits = 4", "bits = 8, frac = 4, learn = true")
     assert isinstance(its, LatentCard)
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(2, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
