@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ from hwtrain.training.trial import Spec, order_of, place
 NET, LR = "784-128-10", 0.01
 CHUNK, ROUNDS = 400, 100
 THRESHOLDS = (0.0, 0.05, 0.1, 0.25, 0.35, 0.5)
+WATCHED, LOOK = "threshold=0.25", 3000
+"""Settings of which the guessed gradients are held to the exact ones, on so many samples."""
 SEEDS, INTEGER_SEEDS, EPOCHS = 5, 3, 3
 SCALAR = tuple({"-O3": "-O1", "-march=native": "-DHWT_PLAIN"}.get(flag, flag) for flag in FLAGS)
 
@@ -223,10 +226,41 @@ def trained(options: str, seed: int, split: Split, device: str = "float32") -> d
         rows.append(
             {"accuracy": accuracy, "hits": share, "cold": cold, "right": right / hits if hits else None}
         )
+    if options == WATCHED:
+        order = order_of(seed, EPOCHS, n)[:LOOK]
+        rows[-1]["cosine"] = cosines(kept, rows_of(bound, split.train_x[order])[:, 0], split.train_y[order])
     found = {"epochs": rows, "counts": kept["rule/counts"].tolist() if "rule/counts" in kept else None}
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, json.dumps(found) + "\n")
     return found
+
+
+def cosines(kept: dict[str, Any], x: np.ndarray, labels: np.ndarray) -> list[list[float]]:
+    """By label [of hits, of misses], the mean cosine of the guessed gradient and the exact one.
+
+    Of samples that are looked at with the weights at rest, each held to the one of its label before it.
+    """
+    (w1, w2), (b1, b2) = ([kept[f"fc{n}.{what}/weights"][0] for n in (1, 2)] for what in ("weight", "bias"))
+    h = np.maximum(x @ w1.T + b1[:, 0], 0)
+    z = h @ w2.T + b2[:, 0]
+    d = np.exp(z - z.max(1, keepdims=True))
+    d = d / d.sum(1, keepdims=True) - np.eye(z.shape[1])[labels]
+    below = (d @ w2) * (h > 0)
+    sums = np.zeros((z.shape[1], 2, 2))
+    for label in range(z.shape[1]):
+        own = np.flatnonzero(labels == label)
+        for before, now in pairwise(own):
+            guess = (d[before] @ w2) * (h[before] > 0)
+            inputs = x[now] @ x[now] + 1
+
+            def inner(k: int, m: int, a: Any, b: Any, inputs: float = inputs) -> float:
+                return float(a @ b * inputs + d[k] @ d[m] * (h[k] @ h[m] + 1))
+
+            one, other = inner(before, before, guess, guess), inner(now, now, below[now], below[now])
+            cosine = inner(before, now, guess, below[now]) / max(np.sqrt(one * other), 1e-30)
+            hit = abs(d[before] - d[now]).sum() < 0.25
+            sums[label, 0 if hit else 1] += cosine, 1
+    return (sums[:, :, 0] / np.maximum(sums[:, :, 1], 1)).tolist()
 
 
 def sweep(figures: Figures, split: Split) -> None:
@@ -244,6 +278,11 @@ def sweep(figures: Figures, split: Split) -> None:
         figures.detail[f"{name}_interval"] = [gap.low, gap.high]
         by_epoch = np.mean([[row["hits"] for row in run["epochs"]] for run in runs], axis=0)
         figures.detail[f"{name}_hits_by_epoch"] = by_epoch.tolist()
+        if quarter:
+            by_label = np.mean([run["epochs"][-1]["cosine"] for run in runs], axis=0)
+            figures.add(f"{name}_gradient_cosine_on_hits", float(by_label[:, 0].mean()), "mean of labels")
+            figures.add(f"{name}_gradient_cosine_on_misses", float(by_label[:, 1].mean()), "mean of labels")
+            figures.detail[f"{name}_gradient_cosine_by_label"] = by_label.tolist()
         for multipliers in (16, 128):
             target = ">= 1.25" if quarter else None
             figures.add(

@@ -76,6 +76,7 @@ class Speculation(_Record):
     """By label hits, misses, cold and right ones, from the first step on; the threshold as it stands."""
 
     counts: list[tuple[Count, Count, Count, Count]]
+    wasted_macs: Count
     threshold: float
 
 

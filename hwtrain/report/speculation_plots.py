@@ -24,7 +24,8 @@ def speculation_plots(run: RunFolder) -> list[Plot]:
     if any(epoch.speculation is None for trial in devices for epoch in trial.epochs):
         return []
     counts = _each_epoch(devices)
-    found = [hits_by_label(counts)]
+    wasted = sum(t.epochs[-1].speculation.wasted_macs for t in devices if t.epochs[-1].speculation)
+    found = [hits_by_label(counts, wasted)]
     options = rule_options(run.config.rule_options)
     if options.get("mode", "speculative") == "speculative" and re.fullmatch(
         r"\d+(-\d+)+", str(run.config.net)
@@ -45,16 +46,18 @@ def _each_epoch(trials: list[Trial]) -> np.ndarray[Any, Any]:
     return np.diff(np.sum(so_far, axis=0), axis=0, prepend=0)
 
 
-def hits_by_label(counts: np.ndarray[Any, Any]) -> Plot:
+def hits_by_label(counts: np.ndarray[Any, Any], wasted: int) -> Plot:
     """Share of samples that are hits, a field for each label and epoch."""
     epochs, labels = counts.shape[:2]
     seen = counts[:, :, :3].sum(2)
     shares = counts[:, :, 0] / np.maximum(seen, 1)
     figure, axes = blank("Hits by label and epoch")
-    drawn = axes.imshow(shares.T, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="upper")
+    axes.pcolormesh(shares.T, cmap="cividis", vmin=0, vmax=1)  # no imshow: a page's policy lets no pixels in
+    axes.invert_yaxis()
     axes.grid(visible=False)
-    axes.set_xticks(range(epochs), [str(n + 1) for n in range(epochs)])
-    axes.set_yticks(range(labels))
+    for axis, number, first in ((axes.xaxis, epochs, 1), (axes.yaxis, labels, 0)):
+        every = range(0, number, -(-number // _MOST_LABELS))
+        axis.set_ticks([n + 0.5 for n in every], [str(n + first) for n in every])
     axes.set_xlabel("epoch")
     axes.set_ylabel("label")
     if labels <= _MOST_LABELS and epochs <= _MOST_EPOCHS:
@@ -64,9 +67,15 @@ def hits_by_label(counts: np.ndarray[Any, Any]) -> Plot:
                 ink = (
                     "#000000" if share > 0.5 else "#fffffe"
                 )  # not the page's own, which the dark page changes
-                axes.text(epoch, label, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=7)
-    bar = figure.colorbar(drawn, ax=axes, label="share of hits")
-    percent(bar.ax.yaxis)
+                axes.text(
+                    epoch + 0.5,
+                    label + 0.5,
+                    f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=7,
+                )
     wide = np.repeat(np.arange(epochs), labels)
     table: Table = {"epoch": (wide + 1).tolist(), "label": np.tile(np.arange(labels), epochs).tolist()}
     for place, name in enumerate(("hits", "misses", "cold", "right")):
@@ -77,6 +86,8 @@ def hits_by_label(counts: np.ndarray[Any, Any]) -> Plot:
         f"{100 * right / last[0]:.0f} % of the hits were classified right" if last[0] else "there were none"
     )
     caption = f"Of the last epoch's samples {whole} were hits; {said}. In percent, over all seeds."
+    if wasted:
+        caption += f" Guesses that were not used took {wasted:.3g} multiplications."
     alt = f"Table of the share of hits by label and epoch. In the last epoch {whole}; {said}."
     return Plot("speculation-hits", "Hits by label and epoch", caption, alt, figure, table)
 
@@ -123,7 +134,7 @@ def timeline(model: Phases, hits: float) -> Plot:
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     axes.set_xlabel(f"cycles of the model, {MULTIPLIERS} multipliers an engine")
-    legend(figure, axes)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.25, 1), ncols=6, columnspacing=0.8, handlelength=1)
     table: Table = dict(
         zip(("row", "start", "cycles", "phase"), map(list, zip(*bars, strict=True)), strict=True)
     )

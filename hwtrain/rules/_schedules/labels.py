@@ -49,6 +49,8 @@ class LabelBound(ChainBound):
     """
 
     inputs: Tensor
+    waste: int = 0
+    """Multiplications that a guess takes, where it is made before it is known to be used."""
 
     def __init__(self, net: Net, rule: str, options: Settings) -> None:
         super().__init__(net, rule)
@@ -71,12 +73,14 @@ class LabelBound(ChainBound):
             )
 
     def figures(self) -> dict[str, Any]:
-        """Outcomes by label, and where the threshold stands."""
+        """Outcomes by label, multiplications whose guess was not used, and where the threshold stands."""
         threshold = self.options.threshold
         if self.options.hit_share:
             one = 1.0 if self.moving.is_floating_point() else 2.0**slots.LIMIT_FRAC
             threshold = float(self.moving[0]) / one
-        return {"speculation": {"counts": self.counts.tolist(), "threshold": threshold}}
+        wasted = self.waste * int(self.counts[:, 1:3].sum())
+        found = {"counts": self.counts.tolist(), "wasted_macs": wasted, "threshold": threshold}
+        return {"speculation": found}
 
     def slots_of(self, x: Real[Tensor, "batch *features"], labels: Int[Tensor, "batch"]) -> Tensor:
         """The slot that each sample is held to: its label's, or of several the one of the nearest input."""

@@ -29,6 +29,8 @@ class ShadowBound(SpeculativeBound):
 
     def __init__(self, net: Net, rule: str, options: Settings) -> None:
         super().__init__(net, rule, options)
+        weights = [stage.dense.in_ * stage.dense.out for stage in self.stages]
+        self.waste = 2 * sum(weights) - weights[0]  # back through all but the first, and the update
         self.turn = self.keep("turn", 1, dtype=torch.int32)
         for array in self.arrays.values():
             array.shadow(self.turn)
