@@ -65,7 +65,8 @@ class LabelBound(ChainBound):
             self.left = self.keep("left", 1, dtype=torch.int32).fill_(options.warm_up)
         if options.hit_share:
             kind, one = (torch.float32, 1.0) if numbers is None else (torch.int32, 2.0**slots.LIMIT_FRAC)
-            self.moving = self.keep("limit", 1, dtype=kind).fill_(options.threshold * one)
+            begins = min(max(options.threshold * one, 0.0), float(slots.LIMIT_MOST))
+            self.moving = self.keep("limit", 1, dtype=kind).fill_(round(begins) if numbers else begins)
             self.shift = 0 if numbers is None else slots.LIMIT_FRAC - numbers.error_frac
             self.up, self.down = (
                 float(round(part * one * slots.LIMIT_STEP)) if numbers else part * slots.LIMIT_STEP

@@ -67,8 +67,10 @@ class ShadowBound(SpeculativeBound):
             def again(row: int) -> None:
                 here = slice(row, row + 1)
                 found = self.back(d[here], [signal[here] for signal in signals])
-                for into, part in zip([*exact, *own[1:]], [*found, *signals[1:-1]], strict=True):
-                    vector.copy(into[here], part[here] if part.shape[0] == batch else part)
+                for into, error in zip(exact, found, strict=True):
+                    vector.copy(into[here], error)
+                for into, signal in zip(own[1:], signals[1:-1], strict=True):
+                    vector.copy(into[here], signal[here])
 
             self._misses(hits, again)
             if self.options.miss == "redo":
