@@ -230,7 +230,7 @@ MUTANTS = [
     ("slots", "hwt_slots_follow", "? -down : up", "? down : up"),
     ("slots", "hwt_slots_follow", "? -down : up", "? -down : down + 1"),
     ("slots", "hwt_slots_follow", "total <<= shift", "total <<= shift - 1"),
-    ("slots", "hwt_slots_warm", "*left > 0 ? 0", "*left > 1 ? 0"),
+    ("slots", "hwt_slots_warm", "*left -= *left > 0", "*left -= *left > 1"),
 ]
 PROTOTYPES_ALONE = {"hwt_slots_pick", "hwt_slots_apart", "hwt_slots_follow", "hwt_slots_warm"}
 """Functions that only the mode ``prototypes`` has; the others are caught in ``speculative``."""
