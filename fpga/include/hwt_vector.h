@@ -33,6 +33,13 @@ static inline void hwt_vector_scale(int32_t n, float factor, const float *a, flo
 }
 #endif
 
+/* a (n) -> y (n) */
+static inline void hwt_vector_duplicate(int32_t n, const hwt_signal *a, hwt_signal *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = a[i];
+}
+
 /* into, a (n) */
 static inline void hwt_vector_copy(int32_t n, hwt_signal *into, const hwt_signal *a)
 {

@@ -273,7 +273,7 @@ class _Printer:
                     yield f"{indent}}}"
                 case When():
                     taken = self.names[node.taken]
-                    yield f"{indent}if (*{self._ref(node.flag)}) {{"
+                    yield f"{indent}if ({self._value(node.flag)}) {{"
                     yield f"{indent}    {taken}[0]++;"
                     yield from self._nodes(node.then, indent + "    ")
                     yield f"{indent}}} else {{"
@@ -320,7 +320,7 @@ class _Printer:
                     self.loops += 1
                     flag, taken = f"flag{self.loops}", self.names[node.taken]
                     yield f"{indent}hwt_meet(team, me);"
-                    yield f"{indent}const int32_t {flag} = *{self._ref(node.flag)};"
+                    yield f"{indent}const int32_t {flag} = {self._value(node.flag)};"
                     yield f"{indent}hwt_meet(team, me);"
                     for word, place, body in (("if", 0, node.then), ("if not", 1, node.otherwise)):
                         yield f"{indent}if ({'!' if place else ''}{flag}) {{ /* {word} */"
@@ -354,6 +354,9 @@ class _Printer:
             places = (ref.offset + size, ref.offset) if not ref.other else (ref.offset, ref.offset + size)
             return f"{name} + (*{self.names[ref.turn]} ? {places[0]} : {places[1]})"
         return f"{name} + {ref.offset}" if ref.offset else name
+
+    def _value(self, ref: Ref) -> str:
+        return f"{self.names[ref.buffer]}[{ref.offset}]" if ref.offset else f"*{self._ref(ref)}"
 
     def _number(self, value: Number) -> str:
         match value:

@@ -47,6 +47,17 @@ def _(a: NDArray[np.float32], factor: float) -> NDArray[Any]:
     return a * np.float32(factor)
 
 
+@kernel()
+def duplicate(a: Real[Tensor, "*shape"]) -> Real[Tensor, "*shape"]:
+    """a, in a room of its own."""
+    return a.clone()
+
+
+@duplicate.numpy
+def _(a: NDArray[Any]) -> NDArray[Any]:
+    return a.copy()
+
+
 @kernel(writes=("into",))
 def copy(into: Real[Tensor, "*shape"], a: Real[Tensor, "*shape"]) -> None:
     """into <- a: how a rule keeps what the next step needs."""

@@ -33,6 +33,7 @@ from hwtrain.report.figure import (
 )
 from hwtrain.report.quantities import accuracy, quantity, share
 from hwtrain.report.run_folder import Role, RunFolder, Trial
+from hwtrain.report.speculation_plots import speculation_plots
 
 ROLES: dict[Role, tuple[str, str, str, str]] = {
     "device": ("device", BLUE, "-", "o"),
@@ -57,6 +58,7 @@ def plots(run: RunFolder) -> list[Plot]:
         made += [conductances(run, *named) for named in _distinct({p: p for p in first.histograms}, str)]
         if first.epochs[-1].layers:
             made.append(clipped_share(run))
+        made += speculation_plots(run)
     return made
 
 

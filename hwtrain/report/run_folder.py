@@ -72,12 +72,21 @@ class LayerCounts(_Record):
     hardware: Hardware | None = None
 
 
+class Speculation(_Record):
+    """By label hits, misses, cold and right ones, from the first step on; the threshold as it stands."""
+
+    counts: list[tuple[Count, Count, Count, Count]]
+    wasted_macs: Count
+    threshold: float
+
+
 class Epoch(_Record):
     """One row of metrics.jsonl."""
 
     epoch: int
     accuracy: Share
     layers: dict[str, LayerCounts] = {}
+    speculation: Speculation | None = None
 
 
 class Histogram(_Record):

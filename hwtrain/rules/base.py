@@ -50,6 +50,10 @@ class Bound(ABC):
         """What the rule itself keeps from step to step; a program has it as buffers."""
         return {}
 
+    def figures(self) -> dict[str, Any]:
+        """What it has counted since the start of training, for metrics.jsonl."""
+        return {}
+
     def state(self) -> dict[str, Tensor]:
         """A copy of what it keeps."""
         return {name: value.clone() for name, value in self.live().items()}

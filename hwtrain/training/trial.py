@@ -226,7 +226,7 @@ class Runner:
                 self.bound.net, self.ledger, found.samples * position.epoch, position.step
             ),
         }
-        position.rows.append(row)
+        position.rows.append(row | self.bound.figures())
         position.samples, position.loss = 0, 0.0
         position.done = position.epoch == self.config.epochs
         if position.done:

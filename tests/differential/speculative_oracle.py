@@ -20,6 +20,8 @@ Vector = NDArray[Any]
 Net = list[tuple[Vector, Vector]]
 Gradient = tuple[list[Vector], list[Vector]]
 """Inputs and errors of every layer."""
+Pairs = list[tuple[Vector, Vector]]
+"""The input and the error of a layer, sample by sample."""
 
 
 def lanes(terms: Vector) -> Vector:
@@ -64,11 +66,19 @@ class Floats:
             total = total + row * error
         return total
 
-    def update(self, net: Net, place: int, x: Vector, d: Vector, lr: float, step: int) -> None:
+    def update(self, net: Net, place: int, pairs: Pairs, lr: float, step: int) -> None:
         w, b = net[place]
-        factor = F(-lr) * d
-        w += factor[:, None] * x[None, :]
-        b += factor
+        for x, d in pairs:
+            factor = F(-lr) * d
+            w += factor[:, None] * x[None, :]
+            b += factor
+
+    def apart(self, a: Vector, b: Vector) -> Any:
+        return lanes(abs(a - b)[None, :])[0]
+
+    def threshold(self, tau: float, share: float) -> tuple[Any, Any, Any]:
+        """A threshold that moves: where it begins, its way up and its way down."""
+        return F(tau), F(share / 64), F((1 - share) / 64)
 
     def missing(self, net: Net, x: Vector, before: Vector, d: Vector, lr: float) -> Vector:
         overlap = lanes((x * before)[None, :])[0] + F(1)
@@ -81,7 +91,7 @@ class Floats:
         loss, d = scalar_step.Float32().loss("softmax-ce", list(z), label)
         return loss, np.array(d, F)
 
-    def near(self, kept: Vector, d: Vector, label: int, tau: float, distance: str) -> bool:
+    def gap(self, kept: Vector, d: Vector, label: int, distance: str) -> Any:
         total = F(0)
         for k, (own, new) in enumerate(zip(kept, d, strict=True)):
             if distance == "l1":
@@ -89,7 +99,10 @@ class Floats:
             else:
                 p, q = own + F(k == label), new + F(k == label)
                 total = total + -p * scalar_step.log(max(q, F(1e-30)))
-        return bool(total < F(tau))
+        return total
+
+    def near(self, gap: Any, tau: float) -> bool:
+        return bool(gap < F(tau))
 
 
 @dataclass
@@ -127,15 +140,18 @@ class Codes:
     def rate(self, lr: float) -> int:
         return self.signal[1] + self.signal[2] - self.weight[1] + math.floor(-math.log2(lr) + 0.5)
 
-    def update(self, net: Net, place: int, x: Vector, d: Vector, lr: float, step: int) -> None:
+    def update(self, net: Net, place: int, pairs: Pairs, lr: float, step: int) -> None:
         seed = self.seed % 2**32, self.seed // 2**32
-        for number, (array, given) in enumerate(zip(net[place], (x, np.array([self.one])), strict=True)):
+        for number, array in enumerate(net[place]):
+            change = np.zeros(array.shape, np.int64)
+            for x, d in pairs:
+                given = np.array([self.one]) if number else x
+                change -= (d[:, None] * given[None, :]).reshape(array.shape)
             stream = scalar_step.threefry(seed, (7, 2 * place + number + 1))
             point = scalar_step.threefry(stream, (step % 2**32, 0))
             first, second = words(point, array.size)
             noise = first.astype(np.uint64) | second.astype(np.uint64) << np.uint64(32)
             shift = self.rate(lr)
-            change = -(d[:, None] * given[None, :]).reshape(array.shape)
             if shift > 0:
                 low = (noise & np.uint64((1 << shift) - 1)).astype(np.int64)
                 change = (change + low.reshape(array.shape)) >> shift
@@ -150,9 +166,19 @@ class Codes:
         loss, d = judge.loss("softmax2", z.tolist(), label)
         return loss, np.array(d, np.int64)
 
-    def near(self, kept: Vector, d: Vector, label: int, tau: float, distance: str) -> bool:
+    def gap(self, kept: Vector, d: Vector, label: int, distance: str) -> Any:
+        """In units of 2^-20."""
         assert distance == "l1"
-        return bool(int(abs(kept - d).sum()) < tau * 2.0 ** self.signal[2])
+        return int(abs(kept - d).sum()) << (20 - self.signal[2])
+
+    def near(self, gap: Any, tau: float) -> bool:
+        return bool(gap < tau * 2.0**20)
+
+    def apart(self, a: Vector, b: Vector) -> Any:
+        return int(abs(a - b).sum())
+
+    def threshold(self, tau: float, share: float) -> tuple[Any, Any, Any]:
+        return round(tau * 2**20), round(share * 2**14), round((1 - share) * 2**14)
 
 
 @dataclass
@@ -167,6 +193,9 @@ class Oracle:
     sticky: bool = False
     correct: bool = False
     warm_up: int = 0
+    hit_share: float = 0.0
+    prototypes: int = 1
+    moving: Any = None
     kept: dict[int, Any] = field(default_factory=dict)
     counts: Vector = field(default_factory=lambda: np.zeros(0))
     pending: list[Any] = field(default_factory=list)
@@ -174,7 +203,11 @@ class Oracle:
     """1 for a hit, 0 for anything else, by step."""
 
     def __post_init__(self) -> None:
-        self.counts = np.zeros((len(self.net[-1][1]), 4), np.int64)
+        self.counts = np.zeros((self.classes, 4), np.int64)
+
+    @property
+    def classes(self) -> int:
+        return len(self.net[-1][1])
 
     def look(self, x: Vector, first: Vector | None = None) -> list[Vector]:
         """x, every hidden signal, z; ``first``: W x + b of the first layer, if known."""
@@ -195,12 +228,28 @@ class Oracle:
 
     def write(self, gradient: Gradient, lr: float, step: int, places: range | None = None) -> None:
         for place in places or range(len(self.net)):
-            self.numbers.update(self.net, place, gradient[0][place], gradient[1][place], lr, step)
+            self.numbers.update(self.net, place, [(gradient[0][place], gradient[1][place])], lr, step)
 
-    def speculate(self, label: int, d: Vector, z: Vector) -> bool:
-        """Whether what is kept of the label is near; counts it."""
-        known = label in self.kept
-        hit = known and self.numbers.near(self.kept[label]["d"], d, label, self.tau, self.distance)
+    def slot(self, label: int, x: Vector) -> int:
+        """The one of the label's slots that a sample is held to, before it is known what comes out."""
+        own = [label + self.classes * k for k in range(self.prototypes)]
+        empty = [slot for slot in own if slot not in self.kept]
+        if empty or self.prototypes == 1:
+            return (empty or own)[0]
+        return min(own, key=lambda slot: self.numbers.apart(self.kept[slot]["x"], x))
+
+    def speculate(self, label: int, slot: int, d: Vector, z: Vector) -> bool:
+        """Whether what is kept in the slot is near; counts it."""
+        known, hit = slot in self.kept, False
+        if known:
+            gap = self.numbers.gap(self.kept[slot]["d"], d, label, self.distance)
+            if not self.hit_share:
+                hit = self.numbers.near(gap, self.tau)
+            else:
+                first, up, down = self.numbers.threshold(self.tau, self.hit_share)
+                now = first if self.moving is None else self.moving
+                hit = bool(gap < now)
+                self.moving = max(now - down if hit else now + up, 0)
         hit = hit and len(self.trace) >= self.warm_up
         self.counts[label, 0 if hit else 1 if known else 2] += 1
         self.counts[label, 3] += hit and int(np.argmax(z)) == label
@@ -211,21 +260,13 @@ class Oracle:
         """Learn from one sample as the mode says; the loss."""
         if self.mode == "lookahead":
             return self._lookahead(x, label, lr, step)
+        if self.mode == "speculative":
+            return self.batch([x], [label], lr, step)[0]
         signals = self.look(x)
         loss, d = self.numbers.loss(signals[-1], label)
         match self.mode:
             case "sequential":
                 self.write((signals, self.back(signals, d)), lr, step)
-            case "speculative":
-                hit = self.speculate(label, d, signals[-1])
-                used = [x, *self.kept[label]["h"]] if hit else signals
-                error = self.kept[label]["d"] if hit else d
-                if hit or not self.correct:
-                    self.write((used, self.back(used, error)), lr, step)
-                else:
-                    self._corrected(signals, d, label, lr, step)
-                if not (self.sticky and hit):
-                    self.kept[label] = {"d": d, "h": signals[1:-1]}
             case "delayed" | "delayed-reuse":
                 gradient = self._late()
                 if gradient is not None:
@@ -233,16 +274,34 @@ class Oracle:
                 self.pending = [signals, d, label]
         return loss
 
-    def _corrected(self, signals: list[Vector], d: Vector, label: int, lr: float, step: int) -> None:
-        """What was guessed is written, then what it lacks: in the first layer as one change, else as two."""
-        zeros = {"d": np.zeros_like(d), "h": [np.zeros_like(h) for h in signals[1:-1]]}
-        guess = self.kept.get(label, zeros)
-        used = [signals[0], *guess["h"]]
-        guessed, exact = self.back(used, guess["d"]), self.back(signals, d)
-        self.write((used, guessed), lr, step)
-        self.write((signals, [self.numbers.minus(exact[0], guessed[0])]), lr, step, range(1))
-        self.write((signals, exact), lr, step, range(1, len(self.net)))
-        self.write((used, [-error for error in guessed]), lr, step, range(1, len(self.net)))
+    def batch(self, xs: list[Vector], labels: list[int], lr: float, step: int) -> list[Any]:
+        """Speculate on samples that are all held to what was kept before them; their losses."""
+        losses, gradients, guesses, missed, kept = [], [], [], [], {}
+        for x, label in zip(xs, labels, strict=True):
+            slot, signals = self.slot(label, x), self.look(x)
+            loss, d = self.numbers.loss(signals[-1], label)
+            hit = self.speculate(label, slot, d, signals[-1])
+            none = {"d": np.zeros_like(d), "h": [np.zeros_like(h) for h in signals[1:-1]]}
+            own = self.kept.get(slot, none)
+            used = [x, *own["h"]]
+            exact, guess = (signals, self.back(signals, d)), (used, self.back(used, own["d"]))
+            missed += [] if hit else [(exact, guess)]
+            losses.append(loss)
+            guesses.append(guess)
+            gradients.append(guess if hit else exact)
+            if not (self.sticky and hit):
+                kept[slot] = {"d": d, "h": signals[1:-1], "x": x}
+        rate = lr / len(xs)
+        for place in range(len(self.net)):
+            pairs = [(g[0][place], g[1][place]) for g in (guesses if self.correct else gradients)]
+            self.numbers.update(self.net, place, pairs, rate, step)
+        for exact, guess in missed if self.correct else ():  # the first layer in one change, others in two
+            first = self.numbers.minus(exact[1][0], guess[1][0])
+            self.write((exact[0], [first]), rate, step, range(1))
+            self.write(exact, rate, step, range(1, len(self.net)))
+            self.write((guess[0], [-error for error in guess[1]]), rate, step, range(1, len(self.net)))
+        self.kept |= kept
+        return losses
 
     def _late(self) -> Gradient | None:
         """What is to be written for the sample before, by the weights as they are."""
@@ -251,16 +310,18 @@ class Oracle:
         signals, d, label = self.pending
         if self.mode == "delayed":
             return signals, self.back(signals, d)
-        if not self.speculate(label, d, signals[-1]):
-            self.kept[label] = {"d": d, "gradient": (signals, self.back(signals, d))}
-        return self.kept[label]["gradient"]
+        slot = self.slot(label, signals[0])
+        if not self.speculate(label, slot, d, signals[-1]):
+            gradient = signals, self.back(signals, d)
+            self.kept[slot] = {"d": d, "gradient": gradient, "x": signals[0]}
+        return self.kept[slot]["gradient"]
 
     def _lookahead(self, x: Vector | None, label: int, lr: float, step: int) -> Any:
         """Sample i comes in; i - 1 is done but for its first layer, which i - 2 writes now."""
         older, newer = self.pending or (None, None)
         z = None
         if older is not None:
-            self.numbers.update(self.net, 0, *older, lr, step - 2)
+            self.numbers.update(self.net, 0, [older], lr, step - 2)
         if x is not None:
             z = self.numbers.forward(self.net, 0, x)
         loss: Any = 0
@@ -283,7 +344,7 @@ class Oracle:
         if self.mode == "lookahead":
             loss = self._lookahead(None, 0, lr, step)
             if self.pending[0] is not None:
-                self.numbers.update(self.net, 0, *self.pending[0], lr, step - 1)
+                self.numbers.update(self.net, 0, [self.pending[0]], lr, step - 1)
         elif self.mode.startswith("delayed"):
             gradient = self._late()
             if gradient is not None:

@@ -34,6 +34,9 @@ MODES: dict[str, dict[str, Any]] = {
     "corrected": {"shadow": True, "miss": "correct"},
     "warm": {"warm_up": 20},
     "sticky": {"store": "sticky"},
+    "adaptive": {"hit_share": 0.4, "shadow": True},
+    "prototypes": {"prototypes": 3, "shadow": True, "miss": "correct"},
+    "delayed-reuse, adaptive, prototypes": {"mode": "delayed-reuse", "hit_share": 0.6, "prototypes": 2},
     "cross-entropy": {"distance": "cross-entropy"},
     "delayed": {"mode": "delayed"},
     "delayed-reuse": {"mode": "delayed-reuse"},
@@ -86,6 +89,8 @@ def oracle_of(options: dict[str, Any], device: str, program: Program) -> Oracle:
         options.get("store") == "sticky",
         options.get("miss") == "correct",
         options.get("warm_up", 0),
+        options.get("hit_share", 0.0),
+        options.get("prototypes", 1),
     )
 
 
@@ -134,6 +139,8 @@ def compare(
             assert np.array_equal(current(memory, program, f"fc{number}.bias/weights")[0, :, 0], b)
         if "rule/counts" in memory:
             assert np.array_equal(memory["rule/counts"], oracle.counts)
+        if "rule/limit" in memory:
+            assert memory["rule/limit"][0] == oracle.moving
         memories.append(memory)
     first = oracle_of(options, device, program).net
     assert np.mean([(a[0] != b[0]).mean() for a, b in zip(first, oracle.net, strict=True)]) > 0.5
@@ -240,6 +247,9 @@ def test_a_shadow_changes_when_things_are_done_and_not_what() -> None:
         ({"distance": "cross-entropy"}, "fixed16", "use l1 on this device"),
         ({"miss": "correct"}, "float32", "miss = correct corrects a shadow: add"),
         ({"warm_up": 5, "mode": "delayed"}, "float32", "warm_up: mode delayed does not speculate"),
+        ({"prototypes": 2, "mode": "neuron"}, "float32", "prototypes: mode neuron does not speculate"),
+        ({"hit_share": 1.0}, "float32", r"rule_options: hit_share = 1\.0: Input should be less than 1"),
+        ({"hit_share": 0.5, "mode": "lookahead"}, "float32", "hit_share: mode lookahead does not"),
         ({"warm_up": -1}, "float32", "rule_options: warm_up = -1: Input should be greater"),
         ({"mode": "lookahead"}, "shift4", r"layer fc1\.weight: lookahead corrects"),
         ({"shadow": True}, "ideal-envm", r"fc1\.weight: speculative needs port propose, which its substrate"),
@@ -262,28 +272,54 @@ def test_one_sample_a_step_and_no_more(mode: str) -> None:
         place(Spec("device", "speculative", "float32", 0, 0.1), config, mlp("8-6-3", "relu"))
 
 
-def test_of_a_batch_every_sample_is_held_to_what_was_kept_before_it() -> None:
-    bound = bound_on(mlp("12-9-4", "relu"), "float32", Speculative(threshold=0.2))
-    oracle = oracle_of({"threshold": 0.2}, "float32", lower(bound, (12,)))
-    x, labels = clusters(60, 12, 4)
-    rows = x.astype(np.float32)
-    for start in range(0, 60, 3):  # by hand: gradients by the weights of the batch's start, then summed
-        part = slice(start, start + 3)
-        bound.step(torch.from_numpy(rows[part]), torch.from_numpy(labels[part]).long(), Rate(LR))
-        gradients, kept = [], {}
-        for v, c in zip(rows[part], labels[part].tolist(), strict=True):
-            signals = oracle.look(v)
-            _, d = oracle.numbers.loss(signals[-1], c)
-            hit = oracle.speculate(c, d, signals[-1])
-            used = [v, *oracle.kept[c]["h"]] if hit else signals
-            gradients.append((used, oracle.back(used, oracle.kept[c]["d"] if hit else d)))
-            kept[c] = {"d": d, "h": signals[1:-1]}
-        oracle.kept |= kept
-        for gradient in gradients:
-            oracle.write(gradient, LR / 3, 0)
-    for number, (w, _) in enumerate(oracle.net, start=1):
-        assert np.allclose(bound.arrays[f"fc{number}.weight"].peek()[0].numpy(), w, atol=1e-5)  # type: ignore[attr-defined]
-    assert 6 < np.sum(oracle.trace) < 54
+BATCHES: dict[str, dict[str, Any]] = {
+    "one engine": {},
+    "shadow": {"shadow": True},
+    "corrected": {"shadow": True, "miss": "correct", "prototypes": 2, "hit_share": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("corrected", "fixed16"),
+        *(
+            pytest.param(name, device, marks=pytest.mark.slow)
+            for name in BATCHES
+            for device in ("float32", "fixed16")
+            if (name, device) != ("corrected", "fixed16")
+        ),
+    ],
+)
+def test_of_a_batch_the_misses_alone_are_done_again(name: str, device: str) -> None:
+    """Every sample is held to what was kept before its batch."""
+    n, batch = 80, 4
+    options = BATCHES[name] | {"threshold": 0.05}
+    bound = bound_on(mlp("12-9-7-4", "relu"), device, Speculative(**options))
+    program = lower(bound, (12,), batch)
+    oracle = oracle_of(options, device, program)
+    x, labels = clusters(n, 12, 4)
+    codes = bound.net.encode(torch.from_numpy(x).float()).numpy()
+    kind = np.float32 if program.listing.numbers is None else np.int64
+    for k, start in enumerate(range(0, n, batch)):
+        part = slice(start, start + batch)
+        oracle.batch(list(codes[part].astype(kind)), labels[part].tolist(), LR, k)
+    given = {"x": codes.reshape(n // batch, batch, 12), "labels": labels.reshape(n // batch, batch)}
+    memories = []
+    for runner in (InterpretRunner(program), c_o1(program)):
+        memory = runner.memory(n // batch, {key: value.copy() for key, value in given.items()})
+        runner.run("step", n // batch, memory, lr=LR)
+        memories.append(memory)
+    assert not differences(*memories)
+    for number, (w, b) in enumerate(oracle.net, start=1):
+        assert np.array_equal(current(memories[0], program, f"fc{number}.weight/weights")[0], w)
+        assert np.array_equal(current(memories[0], program, f"fc{number}.bias/weights")[0, :, 0], b)
+    assert np.array_equal(memories[0]["rule/counts"], oracle.counts)
+    assert 0.1 < np.mean(oracle.trace) < 0.9
+    if name != "one engine":  # backward passes: one of the batch for the guess, one for each miss
+        misses = n - sum(oracle.trace)
+        reads = cost(program, "step", n // batch, memories[0])["fc2.weight", "read_t"]["reads"]
+        assert reads == n + misses
 
 
 @pytest.mark.slow

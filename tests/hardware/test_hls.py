@@ -30,6 +30,14 @@ MODES: dict[str, dict[str, Any]] = {
     "sequential": {"mode": "sequential"},
     "speculative": {"shadow": True, "threshold": 0.3},
     "lookahead": {"mode": "lookahead"},
+    "prototypes": {
+        "shadow": True,
+        "threshold": 0.3,
+        "prototypes": 2,
+        "hit_share": 0.5,
+        "miss": "correct",
+        "warm_up": 2,
+    },
 }
 
 
@@ -77,6 +85,8 @@ def run(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[
         pytest.param("sequential", "shift4", marks=pytest.mark.slow),
         pytest.param("speculative", "shift4", marks=pytest.mark.slow),
         pytest.param("lookahead", "fixed8", marks=pytest.mark.slow),
+        pytest.param("prototypes", "fixed16", marks=pytest.mark.slow),
+        pytest.param("prototypes", "shift4", marks=pytest.mark.slow),
     ],
 )
 def test_folder_tests_itself_and_takes_strict_compilers(mode: str, device: str, base: Path) -> None:
@@ -205,15 +215,25 @@ MUTANTS = [
     ),
     ("vector", "hwt_relu_forward", "x[i] > 0 ? x[i] : (hwt_signal)0", "x[i]"),
     ("vector", "hwt_relu_input_gradient", "y[i] > 0 ? d[i]", "y[i] >= 0 ? d[i]"),
-    ("slots", "hwt_slots_near", "gap < 0 ? -gap : gap", "gap"),
+    ("slots", "hwt_slots_gap", "gap < 0 ? -gap : gap", "gap"),
     ("slots", "hwt_slots_near", "total < limit", "total > limit"),
-    ("slots", "hwt_slots_near", "gap = own - row", "gap = own + row"),
+    ("slots", "hwt_slots_gap", "gap = a - b", "gap = a + b"),
     ("slots", "hwt_slots_put", "sticky == 0 ||", "sticky != 0 ||"),
-    ("slots", "hwt_slots_take", "table[labels[b] * n + i]", "table[i]"),
+    ("slots", "hwt_slots_take", "table[places[b] * n + i]", "table[i]"),
     ("slots", "hwt_slots_tally", "hits[b] != 0 ? 0", "hits[b] == 0 ? 0"),
     ("slots", "hwt_slots_tally", "best == labels[b]", "best != labels[b]"),
     ("slots", "hwt_slots_flip", "^= 1", "^= 0"),
+    ("slots", "hwt_slots_pick", "total < least", "total > least"),
+    ("slots", "hwt_slots_pick", "slot += classes", "slot += slots"),
+    ("slots", "hwt_slots_pick", "total = -1", "total = 1 << 30"),
+    ("slots", "hwt_slots_apart", "gap < 0 ? -gap : gap", "gap"),
+    ("slots", "hwt_slots_follow", "? -down : up", "? down : up"),
+    ("slots", "hwt_slots_follow", "? -down : up", "? -down : down + 1"),
+    ("slots", "hwt_slots_follow", "total <<= shift", "total <<= shift - 1"),
+    ("slots", "hwt_slots_warm", "*left -= *left > 0", "*left -= *left > 1"),
 ]
+PROTOTYPES_ALONE = {"hwt_slots_pick", "hwt_slots_apart", "hwt_slots_follow", "hwt_slots_warm"}
+"""Functions that only the mode ``prototypes`` has; the others are caught in ``speculative``."""
 
 
 @pytest.mark.slow
@@ -222,7 +242,9 @@ def test_bench_catches_a_fault_of_one_line(
     file: str, function: str, line: str, fault: str, tmp_path: Path, base: Path
 ) -> None:
     folder = tmp_path / "hls"
-    shutil.copytree(_made("speculative", "fixed16", base), folder)
+    shutil.copytree(
+        _made("prototypes" if function in PROTOTYPES_ALONE else "speculative", "fixed16", base), folder
+    )
     header = folder / "include" / f"hwt_{file}.h"
     text = header.read_text()
     start = re.search(rf"^static.* {re.escape(function)}", text, re.M)

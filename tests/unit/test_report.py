@@ -353,6 +353,41 @@ class TestFigures:
         assert table["shallow"]["Difference to software backprop, points"][1] is not None
         assert table["float32"]["Pulse energy"] == ("–", None)
 
+    def test_a_run_that_speculates_shows_its_hits(self, tmp_path: Path) -> None:
+        options = {"shadow": "true", "hit_share": 0.5, "prototypes": 2}
+        settings: dict[str, Any] = {
+            "device": "float32",
+            "activation": "relu",
+            "batch": 4,
+            "epochs": 3,
+            "lr": 0.1,
+        }
+        run = tmp_path / "r"
+        hwtrain.train(
+            "6-5-3", data=samples(), out=run, rule="speculative", rule_options=options, seeds=1, **settings
+        )
+        write_report(run)
+        hits, counted = csv_of(run, "speculation-hits"), metrics_of(run, "device")[0][-1]["speculation"]
+        for place, name in enumerate(("hits", "misses", "cold", "right")):
+            by_label = [
+                sum(int(n) for n, label in zip(hits[name], hits["label"], strict=True) if int(label) == c)
+                for c in range(3)
+            ]
+            assert by_label == [row[place] for row in counted["counts"]]
+        assert sum(map(int, hits["hits"] + hits["misses"] + hits["cold"])) == 3 * 60
+        assert int(hits["hits"][-1]) > 0
+        missed = sum(row[1] + row[2] for row in counted["counts"])
+        assert counted["wasted_macs"] == missed * (6 * 5 + 2 * 5 * 3)
+        speedups = csv_of(run, "speculation-speedup")
+        last = [sum(int(n) for n in hits[name][-3:]) for name in ("hits", "misses", "cold")]
+        assert float(speedups["hits"][-1]) == last[0] / 60
+        bars = csv_of(run, "speculation-timeline")
+        plain = sum(float(n) for n, row in zip(bars["cycles"], bars["row"], strict=True) if row == "plain")
+        assert plain == (45 / 16 + 40) + 15 / 16 + 45 / 16
+        found = csv_of(run, "speculation-threshold")
+        assert float(found["threshold"][-1]) == counted["threshold"] != 0.25
+        assert "<image" not in (run / "report.html").read_text()  # the page's policy would not show it
+
     def test_layers_of_software_beside_a_device_are_said_to_have_no_conductances(
         self, report: Callable[..., Path]
     ) -> None:
