@@ -157,6 +157,10 @@ def test_a_drift_keeps_the_share_of_the_matrix_that_it_says() -> None:
     kept = np.vdot(before, made.T.numpy()).real / np.vdot(before, before).real
     assert kept == pytest.approx(0.99, abs=0.003)
     assert np.linalg.norm(made.T.numpy()) == pytest.approx(np.linalg.norm(before), rel=0.02)
+    made.disturb("drift", 0.5, normals(4))  # half of what is left, and still as much light
+    kept = np.vdot(before, made.T.numpy()).real / np.vdot(before, before).real
+    assert kept == pytest.approx(0.495, abs=0.02)
+    assert np.linalg.norm(made.T.numpy()) == pytest.approx(np.linalg.norm(before), rel=0.02)
 
 
 @pytest.mark.parametrize("exponent", [1, 2])
@@ -498,8 +502,9 @@ def test_ngspice_finds_the_same_voltages(cubic: float, tmp_path: Path) -> None:
     assert np.ptp(volts) > 0.05
 
 
-def test_a_clamped_network_holds_its_outputs_and_settles_the_rest() -> None:
-    made = make("resistor-network", 3, 2, hidden=2, cubic=0.8, spread=1.0)
+@pytest.mark.parametrize("cubic", [0.0, 0.8])
+def test_a_clamped_network_holds_its_outputs_and_settles_the_rest(cubic: float) -> None:
+    made = make("resistor-network", 3, 2, hidden=2, cubic=cubic, spread=1.0)
     x, target = inputs(4, 3), inputs(4, 2, 3)
     free = made.settled(made._held(x), made.controls)
     u = made.settled(made._held(x), made.controls, target)
