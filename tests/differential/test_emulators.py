@@ -136,7 +136,10 @@ def test_fibre_loses_modes_and_has_grains_as_asked() -> None:
     made = make("fibre", 40, 60, modulation="amplitude", mode_loss_dB=20.0, **MODULUS)
     values = np.linalg.svd(made.T.numpy(), compute_uv=False)
     assert values[0] / values[-1] == pytest.approx(10, rel=1e-9)
+    lossless = make("fibre", 40, 60, modulation="amplitude", **MODULUS)
+    assert np.linalg.norm(made.T.numpy()) == pytest.approx(np.linalg.norm(lossless.T.numpy()), rel=1e-9)
     plain = make("fibre", 400, 60, modulation="amplitude", **MODULUS).T.numpy()
+    assert np.linalg.norm(plain) ** 2 == pytest.approx(60, rel=0.05)  # |Tx| of |x|^2 = in_ has mean square 1
     grained = make("fibre", 400, 60, modulation="amplitude", grain_outputs=2.0, **MODULUS).T.numpy()
 
     def neighbours(t: np.ndarray) -> float:
@@ -153,6 +156,10 @@ def test_a_drift_keeps_the_share_of_the_matrix_that_it_says() -> None:
     made.disturb("drift", 0.01, normals(3))
     kept = np.vdot(before, made.T.numpy()).real / np.vdot(before, before).real
     assert kept == pytest.approx(0.99, abs=0.003)
+    assert np.linalg.norm(made.T.numpy()) == pytest.approx(np.linalg.norm(before), rel=0.02)
+    made.disturb("drift", 0.5, normals(4))  # half of what is left, and still as much light
+    kept = np.vdot(before, made.T.numpy()).real / np.vdot(before, before).real
+    assert kept == pytest.approx(0.495, abs=0.02)
     assert np.linalg.norm(made.T.numpy()) == pytest.approx(np.linalg.norm(before), rel=0.02)
 
 
@@ -186,6 +193,18 @@ def test_scattering_matrix_is_symmetric_and_unitary_without_absorption() -> None
     lossy = make("cavity", 5, 6, modes=60, absorption=0.1, **MODULUS).scattering().numpy()
     assert np.abs(lossy - lossy.T).max() < 1e-12
     assert np.linalg.svd(lossy, compute_uv=False).max() < 1 - 1e-3
+
+
+def test_cavity_is_the_heidelberg_form_behind_its_source() -> None:
+    params = {"coupling": 0.7, "absorption": 0.1, "energy": 0.2, "quadratic": 0.3, "cubic": -0.2}
+    made = make("cavity", 4, 3, modes=30, **params, detection="intensity")
+    x, h, w = inputs(5, 4).numpy(), made.H.numpy(), made.W.numpy()
+    np.testing.assert_allclose(w.T @ w, np.eye(7) * 0.7 / (2 * np.pi), atol=1e-12)
+    inverse = np.linalg.inv((0.2 + 0.05j) * np.eye(30) - h + 1j * np.pi * w @ w.T)
+    s = np.eye(7) - 2j * np.pi * w.T @ inverse @ w
+    e = x + 0.3 * x**2 - 0.2 * x**3
+    found = made.respond(torch.from_numpy(x), made.controls)
+    np.testing.assert_allclose(found, np.abs(e @ s[4:, :4].T) ** 2, rtol=1e-9)
 
 
 def test_a_port_of_coupling_1_reflects_nothing_on_average() -> None:
@@ -229,6 +248,8 @@ def test_programmable_cavity_is_the_room_with_its_pixels_solved_whole() -> None:
     made = make("programmable-cavity", 4, 3, modes=30, pixel=1.5, absorption=0.05, detection="intensity")
     x = inputs(3, 4).abs()
     h, w, d = made.H.numpy(), made.W.numpy(), made.D.numpy()
+    np.testing.assert_allclose(w.T @ w, np.eye(4) / (2 * np.pi), atol=1e-12)
+    np.testing.assert_allclose((d**2).sum(0), 1.5)
     for sample, found in zip(x.numpy(), made.respond(x, made.controls).numpy(), strict=True):
         room = h + (d * sample) @ d.T
         inverse = np.linalg.inv(0.025j * np.eye(30) - room + 1j * np.pi * w @ w.T)
@@ -252,10 +273,23 @@ def test_mesh_is_unitary(name: str, width: int) -> None:
     assert np.linalg.svd(u, compute_uv=False).max() < 1
 
 
-def test_mesh_is_the_product_of_its_blocks() -> None:
+@pytest.mark.parametrize("driven", [{}, {"crosstalk": 0.02}, {"dac_bits": 5}])
+def test_mesh_is_the_product_of_its_blocks(driven: dict[str, Any]) -> None:
     """By dense matrices of the textbook's block, one after another."""
-    made = make("mesh", 4, 4, layout="clements", splitter_error_rad=0.1, phase_error_rad=0.1, loss_dB=0.3)
-    phase = (made.controls + made.error).numpy()
+    made = make(
+        "mesh", 4, 4, layout="clements", splitter_error_rad=0.1, phase_error_rad=0.1, loss_dB=0.3, **driven
+    )
+    phase = made.controls.numpy().copy()
+    if driven.get("dac_bits"):
+        phase = np.round(phase * 32 / (2 * np.pi)) * (2 * np.pi / 32)
+    if driven.get("crosstalk"):
+        # columns of the rectangle hold two blocks and one by turns: theta, then phi, then the ends
+        heaters = ((0, 1), (2,), (3, 4), (5,), (6, 7), (8,), (9, 10), (11,), (12, 13, 14, 15))
+        near = [
+            [abs(i - k) == 1 and any({i, k} <= set(g) for g in heaters) for k in range(16)] for i in range(16)
+        ]
+        phase = phase + 0.02 * np.array(near) @ phase
+    phase = phase + made.error.numpy()
     theta, phi, last = np.split(phase, [6, 12])
     u = np.eye(4, dtype=complex)
     block = 0
@@ -281,6 +315,20 @@ def test_mesh_is_the_product_of_its_blocks() -> None:
     np.testing.assert_allclose(
         made.run_back(d.to(torch.complex128), made.controls)[0], d.numpy() @ u, atol=1e-13
     )
+
+
+def test_errors_have_the_spread_that_is_asked_for() -> None:
+    mesh = make("mesh", 40, 40, layout="clements", phase_error_rad=0.1, splitter_error_rad=0.05)
+    assert float(mesh.error.std()) == pytest.approx(0.1, rel=0.1)
+    assert float((mesh.splitters - math.pi / 4).std()) == pytest.approx(0.05, rel=0.1)
+    assert float((mesh.splitters - math.pi / 4).mean()) == pytest.approx(0, abs=0.005)
+    planes = make("diffractive", 4, 4, **PARAMS["diffractive"] | {"planes": 32, "misalignment_px": 0.3})
+    assert float(planes.shift.std()) == pytest.approx(0.3, rel=0.3)
+    springs = make("oscillators", 60, 60, coupling=0.5, spread=0.2, time=1.0, steps=2)
+    assert float(springs.controls.std()) == pytest.approx(0.2, rel=0.3)
+    assert float(springs.J.norm(dim=1).mean()) == pytest.approx(0.5, rel=0.1)
+    wires = make("resistor-network", 6, 6, hidden=6, spread=0.4)
+    assert float(wires.controls.log().std()) == pytest.approx(0.4, rel=0.2)
 
 
 def test_a_mesh_can_take_any_bits_and_warms_its_neighbours() -> None:
@@ -322,11 +370,29 @@ def test_free_space_is_a_plane_waves_phase() -> None:
     np.testing.assert_allclose(made.propagate(torch.from_numpy(wave)), expected, atol=1e-9)
 
 
+def test_diffractive_planes_are_masks_with_free_space_between() -> None:
+    given = PARAMS["diffractive"] | {"detection": "intensity", "phase_bits": 3}
+    made = make("diffractive", 9, 4, **given)
+    x = inputs(2, 9).numpy()
+    phase = np.round(made.controls.numpy() * 8 / (2 * np.pi)).reshape(2, 6, 6) * (2 * np.pi / 8)
+    f = np.fft.fftfreq(6, 4e-6)
+    way = np.exp(2j * np.pi * 1e-4 * np.sqrt(1e12 - f[:, None] ** 2 - f**2))
+    field = np.zeros((2, 6, 6), complex)
+    field[:, 1:4, 1:4] = x.reshape(2, 3, 3)
+    for mask in np.exp(1j * phase):
+        field = np.fft.ifft2(np.fft.fft2(field) * way) * mask
+    field = np.fft.ifft2(np.fft.fft2(field) * way)[:, 2:4, 2:4].reshape(2, 4)
+    found = made.respond(torch.from_numpy(x), made.controls)
+    np.testing.assert_allclose(found, np.abs(field) ** 2, rtol=1e-6, atol=1e-9)
+
+
 def test_a_mask_shifted_by_a_whole_pixel_is_the_rolled_mask() -> None:
     made = make("diffractive", 16, 16, **PARAMS["diffractive"] | {"planes": 1})
     before = made.masks(made.controls)
     made.shift = torch.tensor([[1.0, 0.0]], dtype=F64)
     torch.testing.assert_close(made.masks(made.controls), before.roll(1, 1))
+    made.shift = torch.tensor([[0.5, 0.2]], dtype=F64)
+    assert float(made.masks(made.controls).abs().max()) < 1 + 1e-12  # no light of its own
 
 
 def test_absorber_has_its_closed_form_is_odd_and_grows() -> None:
@@ -335,6 +401,14 @@ def test_absorber_has_its_closed_form_is_odd_and_grows() -> None:
     y = made.respond(x, made.controls)
     np.testing.assert_allclose(y, x.numpy() * np.sqrt(1 - 0.6 / (1 + x.numpy() ** 2 / 2) - 0.1), rtol=1e-12)
     assert torch.equal(made.respond(-x, made.controls), -y)
+    various = make("saturable-absorber", 3, 3, depth=0.6, saturation=2.0, spread=0.3)
+    x3 = inputs(4, 3).numpy()
+    bleached = 1 - 0.6 / (1 + x3**2 / (2 * np.exp(0.3 * various.scatter.numpy())))
+    np.testing.assert_allclose(
+        various.respond(torch.from_numpy(x3), various.controls), x3 * np.sqrt(bleached), rtol=1e-12
+    )
+    with pytest.raises(ValueError, match="no weak light passes"):
+        make("saturable-absorber", 1, 1, depth=0.6, unsaturable=0.5, saturation=2.0)
     assert (y.diff(dim=0) > 0).all()
 
 
@@ -428,8 +502,9 @@ def test_ngspice_finds_the_same_voltages(cubic: float, tmp_path: Path) -> None:
     assert np.ptp(volts) > 0.05
 
 
-def test_a_clamped_network_holds_its_outputs_and_settles_the_rest() -> None:
-    made = make("resistor-network", 3, 2, hidden=2, cubic=0.8, spread=1.0)
+@pytest.mark.parametrize("cubic", [0.0, 0.8])
+def test_a_clamped_network_holds_its_outputs_and_settles_the_rest(cubic: float) -> None:
+    made = make("resistor-network", 3, 2, hidden=2, cubic=cubic, spread=1.0)
     x, target = inputs(4, 3), inputs(4, 2, 3)
     free = made.settled(made._held(x), made.controls)
     u = made.settled(made._held(x), made.controls, target)

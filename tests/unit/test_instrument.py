@@ -59,9 +59,13 @@ for line in sys.stdin:
         y[1][0] = 1e9
     if ill and mood[:5] == "short":
         y = y[:-1]
+    if ill and mood[:4] == "thin":
+        y = [row[:-1] for row in y]
     answer = json.dumps({"pass": asked["pass"], "try": asked["try"], "y": y})
     if ill and mood[:4] == "half":
         sys.stdout.write(answer[:20]); sys.stdout.flush(); sys.exit(3)
+    if ill and mood[:4] == "bare":
+        sys.stdout.write(answer); sys.stdout.flush(); sys.exit(3)
     if ill and mood[:4] == "dead":
         sys.exit(4)
     sys.stdout.write(answer + "\\n"); sys.stdout.flush()
@@ -90,7 +94,9 @@ def test_a_healthy_instrument_is_asked_once_a_pass(tmp_path: Path) -> None:
         ("nan!", Impossible, "holds nan, no number"),
         ("wide!", Impossible, "outside of -1e+06 to 100"),
         ("short!", Impossible, "not one row a sample (4)"),
+        ("thin!", Impossible, "rows of not 2 numbers"),
         ("half!", InstrumentBroken, "no whole line of JSON"),
+        ("bare!", InstrumentBroken, "no whole line of JSON"),
         ("dead!", InstrumentDied, "the process ended (exit code"),
     ],
 )
@@ -141,7 +147,9 @@ def test_a_folder_waits_for_answers_and_keeps_them(tmp_path: Path) -> None:
     answer.write_text("1,2\n1,2\n1,3\n1,2\n")
     assert made.measure(X).tolist() == [[1, 2], [1, 2], [1, 3], [1, 2]]
     again = Folder(made.card, "phi.medium", 2)
-    assert again.measure(X)[2, 1] == 3  # without a new request
+    (tmp_path / "request-000000-0.csv").unlink()
+    assert again.measure(X)[2, 1] == 3
+    assert not (tmp_path / "request-000000-0.csv").exists()  # without a new request
 
 
 def test_a_journal_drops_a_torn_line_and_refuses_a_second_entry(tmp_path: Path) -> None:

@@ -126,14 +126,18 @@ def test_detector_adds_the_noise_that_it_says() -> None:
     x = X[:1].repeat(4000, 1)
     plain = {"decode": "none"}
     quiet = physical("fibre", drive=plain).measure(x)[0]
-    noisy = physical("fibre", drive=plain, detector={"noise": 0.1}).measure(x)
+    made = physical("fibre", drive=plain, detector={"noise": 0.1})
+    noisy = made.measure(x)
+    assert abs(float(((noisy - quiet) * (made.measure(x) - quiet)).mean())) < 0.001  # new noise every pass
     np.testing.assert_allclose(noisy.std(0), 0.1, rtol=0.1)
     np.testing.assert_allclose(noisy.mean(0), quiet, atol=0.01)
     shot = physical("fibre", drive=plain, detector={"shot_counts": 50.0}).measure(x)
     np.testing.assert_allclose(shot.var(0), quiet / 50, rtol=0.15)
-    rounded = physical("fibre", drive=plain, detector={"adc_bits": 4, "full_scale": 2.0}).measure(x[:1])
-    assert torch.equal(rounded * 8, (rounded * 8).round())
-    assert float(rounded.max()) <= 2
+    for full in (2.0, 0.5):
+        rounded = physical("fibre", drive=plain, detector={"adc_bits": 4, "full_scale": full}).measure(x[:1])
+        expected = np.minimum(np.round(quiet.numpy() * 16 / full) * full / 16, full)
+        np.testing.assert_allclose(rounded[0], expected, rtol=1e-12)
+    assert float(quiet.max()) > 0.5
     dead = physical("fibre", out=400, drive=plain, detector={"dead": 0.25}).measure(x[:1])
     assert float((dead == 0).double().mean()) == pytest.approx(0.25, abs=0.08)
 
@@ -146,6 +150,10 @@ def test_ports_dead_by_a_disturbance_stay_dead() -> None:
     other = physical("fibre", out=400, drive={"decode": "none"})
     other.restore(made.state())
     assert torch.equal(other.measure(X[:1]), y)
+    made.disturb("dead-port", 0.3)
+    later = made.measure(X[:1])
+    assert not later[y == 0].any()
+    assert float((later == 0).double().mean()) == pytest.approx(0.51, abs=0.08)
     with pytest.raises(ConfigError, match="disturb: 'drft': did you mean 'drift'"):
         made.disturb("drft", 0.1)
     with pytest.raises(ConfigError, match="between 0 and 1"):
