@@ -4,11 +4,10 @@
 #define HWT_TEAM_H
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { HWT_TEAM_MOST = 64, HWT_SPINS = 4096 };
+enum { HWT_TEAM_MOST = 64, HWT_SPINS = 2048 };
 
 /* How often a thread has arrived. The counters lie 128 bytes apart: neighbouring lines are fetched in pairs. */
 typedef struct {
@@ -18,6 +17,9 @@ typedef struct {
 typedef struct hwt_team {
     hwt_arrivals at[HWT_TEAM_MOST];   /* each is written by one thread alone */
     _Alignas(128) atomic_int threads; /* 0 until all have been started */
+    atomic_int asleep;                /* who waits has looked long enough */
+    pthread_mutex_t bed;
+    pthread_cond_t bell;
     void (*work)(void *job, struct hwt_team *team, int32_t me);
     void *job;
 } hwt_team;
@@ -27,15 +29,29 @@ typedef struct {
     int32_t me;
 } hwt_member;
 
-/* Look again soon; after some thousand looks let others have the core. */
-static inline void hwt_pause(uint32_t *looks)
+/* Look again soon. */
+static inline void hwt_pause(void)
 {
-    if (++*looks > HWT_SPINS)
-        sched_yield();
 #if defined(__x86_64__) || defined(__i386__)
-    else
-        __builtin_ia32_pause();
+    __builtin_ia32_pause();
 #endif
+}
+
+static inline int hwt_arrived(hwt_team *team, int32_t other, uint32_t times)
+{
+    return (int32_t)(atomic_load(&team->at[other].times) - times) >= 0; /* who went on was here too */
+}
+
+/* Sleep until that thread has arrived: with other work on the machine its core may be taken for long. One of
+ * the two sees the other: the sleeper counts itself before it looks, who arrives says so before it counts. */
+static inline void hwt_sleep(hwt_team *team, int32_t other, uint32_t times)
+{
+    atomic_fetch_add(&team->asleep, 1);
+    pthread_mutex_lock(&team->bed);
+    while (!hwt_arrived(team, other, times))
+        pthread_cond_wait(&team->bell, &team->bed);
+    pthread_mutex_unlock(&team->bed);
+    atomic_fetch_sub(&team->asleep, 1);
 }
 
 /* Wait until every thread of the team is here; what was written before is seen by all after. */
@@ -43,11 +59,21 @@ static inline void hwt_meet(hwt_team *team, int32_t me)
 {
     const int32_t threads = atomic_load_explicit(&team->threads, memory_order_relaxed);
     const uint32_t times = atomic_load_explicit(&team->at[me].times, memory_order_relaxed) + 1;
-    atomic_store_explicit(&team->at[me].times, times, memory_order_release);
-    for (int32_t other = 0; other < threads; other++) /* who has gone on to the next place was here too */
-        for (uint32_t looks = 0;
-             (int32_t)(atomic_load_explicit(&team->at[other].times, memory_order_acquire) - times) < 0;)
-            hwt_pause(&looks);
+    atomic_store(&team->at[me].times, times);
+    if (atomic_load(&team->asleep) > 0) {
+        pthread_mutex_lock(&team->bed);
+        pthread_cond_broadcast(&team->bell);
+        pthread_mutex_unlock(&team->bed);
+    }
+    for (int32_t other = 0; other < threads; other++) {
+        uint32_t looks = 0;
+        while (looks < HWT_SPINS && !hwt_arrived(team, other, times)) {
+            hwt_pause();
+            looks++;
+        }
+        if (looks == HWT_SPINS)
+            hwt_sleep(team, other, times);
+    }
 }
 
 /* Which thread does the section of this number. */
@@ -59,8 +85,10 @@ static inline int32_t hwt_whose(hwt_team *team, int32_t section)
 static void *hwt_member_main(void *given)
 {
     const hwt_member *member = given;
-    for (uint32_t looks = 0; atomic_load_explicit(&member->team->threads, memory_order_acquire) == 0;)
-        hwt_pause(&looks);
+    pthread_mutex_lock(&member->team->bed);
+    while (atomic_load(&member->team->threads) == 0)
+        pthread_cond_wait(&member->team->bell, &member->team->bed);
+    pthread_mutex_unlock(&member->team->bed);
     member->team->work(member->team->job, member->team, member->me);
     return 0;
 }
@@ -68,7 +96,7 @@ static void *hwt_member_main(void *given)
 /* Do the work with so many threads, or with as many as the system lets us start. */
 static inline void hwt_team_run(int32_t threads, void (*work)(void *, hwt_team *, int32_t), void *job)
 {
-    hwt_team team = {.work = work, .job = job};
+    hwt_team team = {.work = work, .job = job, .bed = PTHREAD_MUTEX_INITIALIZER, .bell = PTHREAD_COND_INITIALIZER};
     hwt_member members[HWT_TEAM_MOST];
     pthread_t started[HWT_TEAM_MOST];
     int32_t count = 1;
@@ -77,7 +105,10 @@ static inline void hwt_team_run(int32_t threads, void (*work)(void *, hwt_team *
         if (pthread_create(&started[count], 0, hwt_member_main, &members[count]) != 0)
             break;
     }
-    atomic_store_explicit(&team.threads, count, memory_order_release);
+    pthread_mutex_lock(&team.bed);
+    atomic_store(&team.threads, count);
+    pthread_cond_broadcast(&team.bell);
+    pthread_mutex_unlock(&team.bed);
     work(job, &team, 0);
     for (int32_t member = 1; member < count; member++)
         pthread_join(started[member], 0);

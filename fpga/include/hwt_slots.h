@@ -1,4 +1,4 @@
-/* Rows kept by label, one slot for each; hits: 1 for a sample whose row is that of its slot. */
+/* Rows kept by label, a slot for each of its prototypes; hits: 1 for a sample whose row is that of its slot. */
 #ifndef HWT_SLOTS_H
 #define HWT_SLOTS_H
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwtrain.errors import ProgramError
 from hwtrain.export.host_c import host_c, refuse_missing
 from hwtrain.export.integer import IntegerMachine
+from hwtrain.kernels import xbar
 from hwtrain.kernels.fixed import halvings
 from hwtrain.native import FLAGS, build
 from hwtrain.program.interpret import Interpreter, rate_refusal
@@ -102,6 +104,10 @@ class NativeRunner(Runner):
         self, program: Program, threads: int = 1, flags: tuple[str, ...] = FLAGS, cc: str | None = None
     ) -> None:
         super().__init__(program)
+        if threads > xbar.THREADS and any(name.endswith("/wear") for name in program.buffers):
+            raise ProgramError(
+                f"threads = {threads}: a crossbar works on up to {xbar.THREADS}: ask for fewer"
+            )
         printed = host_c(scheduled(program, threads), threads)
         self.source = printed.source
         if threads > 1:

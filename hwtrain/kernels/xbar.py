@@ -14,6 +14,8 @@ from hwtrain.kernels.base import kernel
 
 COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms", "refreshing")
 """What ``counts`` holds, in the order of the enum in C."""
+THREADS = 16
+"""The most that a kernel may have; its scratch and its counts are made for so many."""
 KNOWN = {
     "law": ("linear", "affine"),
     "update": ("sign-pulse", "stochastic-pulse", "rounded-pulse"),

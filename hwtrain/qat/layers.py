@@ -7,7 +7,8 @@ layer sees are levels. How the gradient reaches them:
 
     ste           as it is (Bengio, Leonard and Courville, arXiv 1308.3432)
     clipped-ste   not beyond the largest level
-    blend         the layer sees a Q(w) + (1 - a) w, whose derivative is 1 - a; ``set_blend`` moves a, 0 to 1
+    blend         the layer sees a Q(w) + (1 - a) w, whose derivative is 1 - a; ``set_blend`` moves a, 0 to 1.
+                  At 1, where that would learn no more, it goes on as ste
 
 ``blend`` is what the abstract of n-BQ-NN (Chen et al., arXiv 2004.02396) fixes: a derivative of the function
 that is computed, not an estimate. The paper's own formula is not known to us. In evaluation every mode sees
@@ -18,7 +19,7 @@ is DeepShift-PS, sign and shift learnt by themselves (Elhoushi et al., arXiv 190
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from hwtrain.errors import ConfigError, nearest
 from hwtrain.qat import pot as levels
 
 Gradient = Literal["ste", "clipped-ste", "blend", "shift-and-sign"]
-GRADIENTS = ("ste", "clipped-ste", "blend", "shift-and-sign")
+GRADIENTS = get_args(Gradient)
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 

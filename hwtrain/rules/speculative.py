@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from hwtrain.errors import ConfigError
 from hwtrain.net import Net
-from hwtrain.rules._schedules import labels
 from hwtrain.rules._schedules.delayed import DelayedBound
 from hwtrain.rules._schedules.delayed_reuse import ReuseBound
 from hwtrain.rules._schedules.lookahead import LookaheadBound
+from hwtrain.rules._schedules.settings import Settings
 from hwtrain.rules._schedules.shadow import ShadowBound
 from hwtrain.rules._schedules.speculative import SpeculativeBound
 from hwtrain.rules._schedules.sweep import SweepBound
@@ -38,8 +38,8 @@ from hwtrain.rules.base import Bound
 class Speculative(Backprop):
     """Backpropagation by one of the schedules above, each a module of hwtrain/rules/_schedules."""
 
-    class Options(labels.Settings):
-        """Those of hwtrain/rules/_schedules/labels.py."""
+    class Options(Settings):
+        """Those of hwtrain/rules/_schedules/settings.py."""
 
     def needs(self, net: Net) -> dict[str, frozenset[str]]:
         """Those of backpropagation; with a shadow, propose."""
@@ -74,15 +74,18 @@ class Speculative(Backprop):
             raise ConfigError(
                 "rule_options: miss = correct corrects a shadow: add mode=speculative,shadow=true"
             )
-        given = {
-            "warm_up": options.warm_up > 0,
-            "hit_share": options.hit_share > 0,
-            "prototypes": options.prototypes > 1,
-        }
-        for name, is_given in given.items():
-            if is_given and options.mode not in ("speculative", "delayed-reuse"):
+        guesses = options.mode in ("speculative", "delayed-reuse")
+        for name, is_given, is_used in (
+            ("warm_up", options.warm_up > 0, guesses),
+            ("hit_share", options.hit_share > 0, guesses),
+            ("prototypes", options.prototypes > 1, guesses),
+            ("distance", options.distance != "l1", guesses),
+            ("store", options.store != "fresh", options.mode == "speculative"),
+            ("shadow", options.shadow, options.mode == "speculative"),
+        ):
+            if is_given and not is_used:
                 raise ConfigError(
-                    f"rule_options: {name}: mode {options.mode} does not speculate: leave it out"
+                    f"rule_options: {name}: mode {options.mode} has no use for it: leave it out"
                 )
         if options.distance == "cross-entropy" and net.loss.numbers is not None:
             raise ConfigError("rule_options: distance = cross-entropy takes floats: use l1 on this device")

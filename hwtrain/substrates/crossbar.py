@@ -28,11 +28,11 @@ from hwtrain.synapse.updates.base import Pulses, Site, Update, Write
 
 _PAIRS = 500
 """Most pairs of pulses that look for the symmetry points."""
+_CONVERTED = "converted", "converted_t"
+_SCRATCH, _SCRATCH_T = ("drive", "current", "power"), ("drive_t", "current_t", "power_t")
+"""Of reads and of transposed reads in C: what converters counted, and their scratch."""
 _BEFORE = 0xFFFFFFFF
 """The step of random addresses that belongs to what comes before training."""
-
-_THREADS = 16
-"""The most that a kernel in C may have; its scratch is made for so many."""
 
 
 class CrossbarArray(Array):
@@ -385,7 +385,7 @@ class _ForC:
             "wear": zeros(array.cell.branches, groups, in_, out),
             "turn": zeros(array.cell.weights if hasattr(array.cell, "turn") else 1, dtype=torch.uint8),
             "updates": zeros(1, dtype=torch.int64),
-            "counts": zeros(_THREADS, len(xbar.COUNTS), dtype=torch.int64),
+            "counts": zeros(xbar.THREADS, len(xbar.COUNTS), dtype=torch.int64),
             "own": self._portions(own) if own else zeros(1, dtype=torch.float32),
             "typical": torch.tensor([0.0 if row.ndim else float(row) for row in rows], dtype=torch.float32),
             "life": life.to(torch.int32),
@@ -395,10 +395,11 @@ class _ForC:
             "rows": zeros(out),
             "falling": zeros(out),
             "live": zeros(in_ + out),
-            "sent": zeros(_THREADS * out, dtype=torch.uint8),
+            "sent": zeros(xbar.THREADS * out, dtype=torch.uint8),
             "look": zeros(1, dtype=torch.int64),
-            "converted": zeros(_THREADS, len(periphery.COUNTS), dtype=torch.int64),
-            **{name: torch.zeros(groups * max(in_, out)) for name in ("drive", "current", "power")},
+            **{name: zeros(xbar.THREADS, len(periphery.COUNTS), dtype=torch.int64) for name in _CONVERTED},
+            # A read and a read_t may run side by side.
+            **{name: torch.zeros(groups * max(in_, out)) for name in (*_SCRATCH, *_SCRATCH_T)},
         }
 
     def filled(self) -> dict[str, Tensor]:
@@ -435,9 +436,10 @@ class _ForC:
             array.cell.updates.copy_(tensors["updates"])
         found = {"write": dict(zip(xbar.COUNTS, tensors["counts"].sum(0).tolist(), strict=True))}
         if array._card.read.adc_bits is not None:
-            found["adc"] = dict(zip(periphery.COUNTS, tensors["converted"].sum(0).tolist(), strict=True))
-        tensors["counts"].zero_()
-        tensors["converted"].zero_()
+            converted = sum((tensors[name].sum(0) for name in _CONVERTED), torch.zeros(1, dtype=torch.int64))
+            found["adc"] = dict(zip(periphery.COUNTS, converted.tolist(), strict=True))
+        for name in ("counts", *_CONVERTED):
+            tensors[name].zero_()
         return found
 
     def read(self, x: Tensor, *, transposed: bool) -> Tensor:
@@ -450,14 +452,14 @@ class _ForC:
         for _ in tiles(x.shape[2], tile)[1:]:
             array._next_pass()  # every tile has noise of its own
         key = array._noise_stream(transposed=transposed).key
-        given = self.tensors
+        given, scratch = self.tensors, _SCRATCH_T if transposed else _SCRATCH
         return (periphery.read_t if transposed else periphery.read)(
             given["g"],
             given["look"],
-            given["converted"],
-            given["drive"],
-            given["current"],
-            given["power"],
+            given[_CONVERTED[transposed]],
+            given[scratch[0]],
+            given[scratch[1]],
+            given[scratch[2]],
             x,
             cell=self.cell,
             dac=wires.dac_bits or 0,

@@ -166,6 +166,7 @@ class LatentArray(Array):
 
     @torch.enable_grad()
     def _write(self, direction: Direction) -> None:
+        self._begin(training=True)
         learning = [held.requires_grad_() for held in self._latents]
         seen = self._view(self._levels(*learning))
         if isinstance(direction, Outer):
@@ -193,13 +194,14 @@ class LatentArray(Array):
 
     def _seen(self, *, training: bool | None = None) -> Tensor:
         """The weights as they are read; in training ``blend`` shows part of the floats."""
-        clock = self.trial.ledger.clock
-        training = clock.phase != "eval" if training is None else training
-        self._levels.train(training)
-        if isinstance(self._levels, PotLevels) and self._blend_steps is not None:
-            self._levels.blend = min(1.0, clock.step / self._blend_steps)
+        self._begin(training=self.trial.ledger.clock.phase != "eval" if training is None else training)
         with torch.no_grad():
             return self._view(self._levels(*self._latents))
+
+    def _begin(self, *, training: bool) -> None:
+        self._levels.train(training)
+        if isinstance(self._levels, PotLevels) and self._blend_steps is not None:
+            self._levels.blend = min(1.0, self.trial.ledger.clock.step / self._blend_steps)
 
     def _view(self, rows: Tensor) -> Tensor:
         return rows.reshape(self.geometry.shape)

@@ -95,6 +95,16 @@ def test_levels_and_gradients_are_those_written_by_hand(
     made.write(Outer(x, d, -0.5))  # pairs add up
     expected = W - 0.5 * share * passed * torch.einsum("ngo,ngi->goi", d, x)
     torch.testing.assert_close(made.state()["latent0"].reshape(W.shape), expected)
+    made.load(W)
+    made.trial.ledger.clock.step = 8  # where a blend is over
+    made.peek()  # looking at the levels changes no write
+    made.write(Dense(CHANGE))
+    torch.testing.assert_close(made.state()["latent0"].reshape(W.shape), W + passed * CHANGE)
+    made.load(W)
+    made.trial.ledger.clock.step = 2
+    made.peek()
+    made.write(Dense(CHANGE))
+    torch.testing.assert_close(made.state()["latent0"].reshape(W.shape), W + share * passed * CHANGE)
     made.trial.ledger.clock.phase = "eval"
     made.load(W)
     torch.testing.assert_close(made.read(x), torch.einsum("goi,ngi->ngo", q, x))

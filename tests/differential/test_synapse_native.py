@@ -11,7 +11,7 @@ import torch
 
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import SynapseCard, card
-from hwtrain.errors import IncompatibleRule
+from hwtrain.errors import IncompatibleRule, ProgramError
 from hwtrain.kernels.xbar import KNOWN
 from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
@@ -20,11 +20,14 @@ from hwtrain.layers.tanh import Tanh
 from hwtrain.ledger import Ledger
 from hwtrain.net import Net
 from hwtrain.nets.base import mlp
+from hwtrain.program.lower import lower
 from hwtrain.rules.backprop import Backprop
+from hwtrain.rules.speculative import Speculative
 from hwtrain.substrates.base import Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.training.engine import engine_of
 from tests.helpers import synapse_card
+from tests.programs import bound_on
 
 STEPS = 40
 ALL = list(itertools.product(KNOWN["update"], (*KNOWN["cell"], "half-reference")))
@@ -177,6 +180,17 @@ def test_an_evaluation_reads_every_sample_with_noise_of_its_own() -> None:
     assert found[1]["adc_lost"] > 0
     assert found[1]["adc_clipped"] > 0
     assert found[0][0] != found[0][2]
+
+
+def test_a_crossbar_takes_no_more_threads_than_its_scratch_is_made_for() -> None:
+    with pytest.raises(ProgramError, match="threads = 17: a crossbar works on up to 16"):
+        trained("native", synapse_card(SOFT), Options(), mlp("5-4", "tanh"), (5,), 1, threads=17)
+
+
+@pytest.mark.parametrize("mode", ["delayed", "delayed-reuse"])
+def test_a_read_and_a_transposed_read_side_by_side_share_no_scratch(mode: str) -> None:
+    rule = Speculative(mode=mode)
+    lower(bound_on(mlp("5-4-3", "tanh"), synapse_card(SOFT, read=WIRES["tiles"]), rule), (5,))
 
 
 @pytest.mark.parametrize(

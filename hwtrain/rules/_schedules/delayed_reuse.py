@@ -11,7 +11,8 @@ from torch import Tensor
 from hwtrain.kernels import slots, vector
 from hwtrain.kernels.base import sections, when
 from hwtrain.net import Net
-from hwtrain.rules._schedules.labels import LabelBound, Settings
+from hwtrain.rules._schedules.labels import LabelBound
+from hwtrain.rules._schedules.settings import Settings
 
 
 class ReuseBound(LabelBound):

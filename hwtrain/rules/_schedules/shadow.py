@@ -12,7 +12,7 @@ from torch import Tensor
 from hwtrain.kernels import slots, vector
 from hwtrain.kernels.base import sections, when
 from hwtrain.net import Net
-from hwtrain.rules._schedules.labels import Settings
+from hwtrain.rules._schedules.settings import Settings
 from hwtrain.rules._schedules.speculative import SpeculativeBound
 
 Gradient = tuple[list[Tensor], list[Tensor]]

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from hwtrain.kernels import slots
 from hwtrain.net import Net
-from hwtrain.rules._schedules.labels import LabelBound, Settings
+from hwtrain.rules._schedules.labels import LabelBound
+from hwtrain.rules._schedules.settings import Settings
 
 
 class SpeculativeBound(LabelBound):
