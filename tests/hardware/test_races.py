@@ -24,7 +24,7 @@ from tests.differential.test_speculative import MODES, made
 from tests.helpers import synapse_card
 from tests.programs import bound_on
 
-STEPS, THREADS = 200, 4
+STEPS, THREADS, LOOKS = 200, 4, 20
 
 
 def main_of(program: Program, printed: HostC) -> str:
@@ -50,7 +50,7 @@ def main_of(program: Program, printed: HostC) -> str:
     return "\n".join([*lines, "return 0; }"]) + "\n"
 
 
-def watched(tmp_path: Path, cc: str, program: Program, source: str, printed: HostC) -> str:
+def watched(tmp_path: Path, cc: str, program: Program, source: str, printed: HostC, looks: int = 1) -> str:
     """What ThreadSanitizer says of a run, and what the run printed."""
     file = tmp_path / "watched.c"
     file.write_text(source + main_of(program, printed))
@@ -66,8 +66,24 @@ def watched(tmp_path: Path, cc: str, program: Program, source: str, printed: Hos
         str(tmp_path / "watched"),
     ]
     subprocess.run(command, check=True, timeout=120)
-    ran = subprocess.run([tmp_path / "watched"], capture_output=True, text=True, check=False, timeout=300)
-    return ran.stdout + ran.stderr
+    return run(tmp_path, looks)
+
+
+def run(folder: Path, looks: int) -> str:
+    """What the program in a folder and ThreadSanitizer say; up to so many runs, until a race is seen.
+
+    A thread that wakes late goes through a meeting after the others have come to the next one. What they did
+    between is then before what it does, and a race there is none in that run.
+    """
+    said = ""
+    for _ in range(looks):
+        done = subprocess.run(
+            ["./watched"], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        )
+        said = done.stdout + done.stderr
+        if "WARNING: ThreadSanitizer: data race" in said:
+            break
+    return said
 
 
 @pytest.mark.slow
@@ -94,7 +110,7 @@ def test_a_race_put_in_on_purpose_is_seen(cc: str, tmp_path: Path) -> None:
     printed = host_c(scheduled(program, THREADS), THREADS)
     source, found = re.subn(r"\(\*rule_turn \? 0 : (\d+)\)", r"(*rule_turn ? \1 : 0)", printed.source)
     assert found
-    said = watched(tmp_path, cc, program, source, printed)
+    said = watched(tmp_path, cc, program, source, printed, LOOKS)
     assert "WARNING: ThreadSanitizer: data race" in said
 
 
@@ -133,8 +149,7 @@ def crossbar(folder: Path, line: str = "", fault: str = "") -> str:
     include = [folder / "src", kernels / "include", kernels / "host", shipped("devices") / "mcu" / "src"]
     command = ["clang", *flags, *(f"-I{place}" for place in include), "watched.c", "-o", "watched", "-lm"]
     subprocess.run(command, cwd=folder, check=True, timeout=120)
-    done = subprocess.run(["./watched"], cwd=folder, capture_output=True, text=True, check=False, timeout=300)
-    said = done.stdout + done.stderr
+    said = run(folder, LOOKS if line else 1)
     assert "learnt" in said, said[:2000]
     return said
 
