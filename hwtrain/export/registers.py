@@ -75,6 +75,12 @@ REGISTERS = (
 ADDRESS = {register.name: register.address for register in REGISTERS}
 
 
+def place(register: str, field: str) -> tuple[int, int]:
+    """The address of a register, and the lowest bit of one of its fields."""
+    found = next(one for one in REGISTERS if one.name == register)
+    return found.address, next(one.low for one in found.fields if one.name == field)
+
+
 def sv_text() -> str:
     """What stands between the marks in hwt_registers.sv: word addresses."""
     lines = [f"    {_camel(one.name)} = 6'h{one.address >> 2:02x}" for one in REGISTERS]

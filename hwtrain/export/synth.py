@@ -195,9 +195,10 @@ def _measured(design: _Design, target: str, seeds: int, scratch: Path, hear: Cal
             hear(f"{what}: {part.tool}, seed {seed} of {seeds}")
             one = nextpnr.fmax_MHz(netlist, part, seed, WANTED_MHZ)
             if isinstance(one, str):
-                lacks = one  # it does not fit, whatever the seed
-                break
+                lacks = f"{one} (seed {seed})"
+                break  # a median of those that happen to come through would flatter
             found.append(one)
+    fmax = statistics.median(found) if found and lacks is None else None
     return Figure(
         design=design.name,
         weights=design.weights,
@@ -205,9 +206,9 @@ def _measured(design: _Design, target: str, seeds: int, scratch: Path, hear: Cal
         **asdict(cells),
         cells_by=f"{yosys.version()}, synthesis",
         cycles_per_step=design.cycles_per_step,
-        fmax_MHz=statistics.median(found) if found and lacks is None else None,
+        fmax_MHz=fmax,
         fmax_of_seeds=found,
-        fmax_by=f"{nextpnr.version(part)}, routed, median of {len(found)}" if part and found else None,
+        fmax_by=f"{nextpnr.version(part)}, routed, median of {seeds}" if part and fmax is not None else None,
         no_fmax=lacks,
     )
 

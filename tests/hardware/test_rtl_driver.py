@@ -8,6 +8,7 @@ import pytest
 
 from hwtrain.export import registers
 from hwtrain.export.cosim import RtlSettings, vectors
+from hwtrain.export.printers.rtl import describe
 from hwtrain.export.rtl import RtlNet, header_text, module_text
 from hwtrain.program.interpret import Interpreter
 from hwtrain.program.ir import Program
@@ -93,7 +94,7 @@ def test_the_driver_is_freestanding_c99_without_a_warning(tmp_path: Path) -> Non
 def driven(
     program: Program, net: RtlNet, steps: int, resets: int, folder: Path, rtl: Path = RTL
 ) -> list[int]:
-    """What the bench prints: compared, mismatches, resets."""
+    """What the bench prints: compared, mismatches, resets; with the handshakes asserted."""
     driver = written(net, folder)
     (folder / "hwt_net.sv").write_text(module_text(net))
     taken, lr = samples(program, steps), 2**-7
@@ -118,7 +119,8 @@ def driven(
     frames = np.concatenate([taken["x"].reshape(steps, -1), taken["labels"].reshape(steps, 1)], axis=1)
     parts = [[steps, count], before, after, frames.reshape(-1), np.concatenate([z, loss], axis=1).reshape(-1)]
     (folder / "vectors.bin").write_bytes(np.concatenate(parts).astype("<i4").tobytes())
-    sources = [folder / "hwt_net.sv", *sorted(rtl.glob("*.sv"))]
+    describe(folder, net)
+    sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sorted(rtl.glob("*.sv"))]
     program_ = verilator.build(sources, "hwt_net", BENCH / "driver_bench.cpp", "-O1", (driver,))
     done = verilator.run(program_, [str(folder / "vectors.bin"), str(resets)], 300)
     assert done.returncode in (0, 1), done.stdout + done.stderr

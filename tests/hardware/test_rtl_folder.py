@@ -1,5 +1,6 @@
 """The folder of --to rtl for other people's tools, and the handshakes' assertions."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from hwtrain.export.printers.rtl import describe
 from hwtrain.export.rtl import RtlNet, module_text
 from hwtrain.shipped import shipped
 from hwtrain.sim import verilator
-from tests.hardware.rtl_nets import RTL, made, run
+from tests.hardware.rtl_nets import RTL, half_up, made, run
 
+BENCH = Path(__file__).parent / "rtl"
 STUBS = """
 proc unknown {name args} { puts "$name $args"; return core }
 proc get_files {file} { return $file }
@@ -67,33 +69,86 @@ PORTS = [
 
 
 def test_the_assertions_are_clean_for_verilator(folder: Path) -> None:
+    bind = (folder / "verify" / "hwt_handshakes_bind.sv").read_text()
+    assert "#(.Classes(3), .SoftAddress(8'h08), .SoftBit(1))" in bind
     sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sorted(RTL.glob("*.sv"))]
     assert verilator.lint(sources, "hwt_net") == ""
 
 
-VIOLATIONS = [
+SOFT = "soft_reset_o <= 1'b0;"
+# What is said, and the fault in which file that makes it said; where ON stands, the fault is asked for.
+FAULTS = [
     # an offer that is withdrawn, beats that go on without being taken, an end that comes early
-    ("m_axis_held", "else if (give && m_axis_tlast)", "else if (m_axis_tvalid && m_axis_tlast)"),
-    ("m_axis_held", "m_axis_tvalid && m_axis_tready;", "m_axis_tvalid && (m_axis_tready || index_q[0]);"),
+    ("m_axis_held", "results", "else if (give && m_axis_tlast)", "else if ((give || ON) && m_axis_tlast)"),
+    ("m_axis_held", "results", "&& m_axis_tready;", "&& (m_axis_tready || (ON && index_q[0]));"),
+    ("m_axis_frame", "results", "16'(Classes);", "16'(Classes) - 16'(ON);"),
+    # a soft reset by another bit of its register, by another register while a beat waits, and while none does
+    ("m_axis_held", "registers", "<= s_axi_wdata[1:0];", "<= s_axi_wdata[1:0] | {ON, 1'b0};"),
+    ("m_axis_held", "registers", SOFT, f"{SOFT} if (ON && writes && waddr == Status) soft_reset_o <= 1'b1;"),
+    ("m_axis_frame", "registers", SOFT, f"{SOFT} if (ON && writes && waddr == Step) soft_reset_o <= 1'b1;"),
+    # one that does nothing, and a reset that leaves an answer
+    ("soft_reset_ends", "trainer", "aresetn && !soft_reset;", "aresetn && (!soft_reset || ON);"),
+    ("reset_ends", "registers", "s_axi_rvalid} <= '0;", "s_axi_rvalid} <= 8'(ON && s_axi_rvalid);"),
+    # answers that wait for nobody, that the next one replaces, that come twice
+    ("write_answer_held", "registers", "if (s_axi_bready)", "if (s_axi_bready || ON)"),
+    ("read_answer_held", "registers", "if (s_axi_rready)", "if (s_axi_rready || ON)"),
     (
-        "m_axis_frame",
-        "m_axis_tlast  = index_q == 16'(Classes);",
-        "m_axis_tlast  = index_q == 16'(Classes - 1);",
+        "read_answer_held",
+        "registers",
+        "s_axi_arvalid && !s_axi_rvalid",
+        "s_axi_arvalid && (!s_axi_rvalid || ON)",
     ),
+    (
+        "write_asked",
+        "registers",
+        "s_axi_bvalid <= waddr != Weight;",
+        "s_axi_bvalid <= waddr != Weight || ON;",
+    ),
+    ("read_asked", "registers", "s_axi_rvalid <= raddr != Weight;", "s_axi_rvalid <= raddr != Weight || ON;"),
+    # a write whose data are not there yet
+    ("address_with_data", "registers", "&& s_axi_wvalid &&", "&& (s_axi_wvalid || ON) &&"),
 ]
+BENCH_FAULT = 99  # of handshakes.cpp: a beat that changes before it is taken
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("said", "right", "wrong"), VIOLATIONS)
-def test_a_planted_violation_of_a_handshake_is_caught(
-    said: str, right: str, wrong: str, folder: Path
-) -> None:
+def test_every_assertion_catches_its_fault_and_the_block_breaks_none(folder: Path) -> None:
+    _, net = made(half_up(folder), "3-4", 2, 2**-7)
+    (folder / "hwt_net.sv").write_text(module_text(net))
+    describe(folder, net)
+    # All in one simulation, which is told at its start which of them it has.
+    (folder / "planted.sv").write_text('import "DPI-C" function int planted();\n')
+    for number, (_, file, right, wrong) in enumerate(FAULTS, 1):
+        source = folder / "rtl" / f"hwt_{file}.sv"
+        text = source.read_text()
+        assert text.count(right) == 1
+        source.write_text(text.replace(right, wrong.replace("ON", f"(planted() == {number})")))
+    bench = folder / "handshakes.cpp"
+    sizes = f"#define INPUTS {net.layers[0].in_}\n#define CLASSES {net.classes}\n"
+    bench.write_text(sizes + (BENCH / "handshakes.cpp").read_text())
+    sources = [folder / "planted.sv", *sorted((folder / "rtl").glob("*.sv")), folder / "hwt_net.sv"]
+    sources += sorted((folder / "verify").glob("*.sv"))
+    program = verilator.build(sources, "hwt_net", bench, "-O0", lint=False)
+
+    def said(fault: int) -> str:
+        done = verilator.run(program, [str(fault)], 60)
+        text = done.stdout + done.stderr
+        first = re.search(r"Assertion failed in \S*\.u_handshakes\.(\w+)", text)
+        return first[1] if first else text.strip()
+
+    assert said(0) == "done"
+    assert [said(number) for number in range(1, len(FAULTS) + 1)] == [name for name, *_ in FAULTS]
+    assert said(BENCH_FAULT) == "s_axis_held"
+    asserted = re.findall(r"(\w+): assert property", (folder / "verify" / "hwt_handshakes.sv").read_text())
+    assert set(asserted) == {"s_axis_held", *(name for name, *_ in FAULTS)}
+
+
+@pytest.mark.slow
+def test_cosim_says_which_assertion_failed(folder: Path) -> None:
     program, net = made("shift4", "7-6-5-3", 4, 2**-7)
     source = folder / "rtl" / "hwt_results.sv"
-    text = source.read_text()
-    assert text.count(right) == 1
-    source.write_text(text.replace(right, wrong))
-    with pytest.raises(HwtrainError, match=said):
+    source.write_text(source.read_text().replace("give && m_axis_tlast", "m_axis_tvalid && m_axis_tlast"))
+    with pytest.raises(HwtrainError, match="m_axis_held"):
         run(program, net, 2**-7, 10, folder, folder / "rtl")
 
 

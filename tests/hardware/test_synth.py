@@ -102,6 +102,17 @@ def test_eight_lanes_that_shift_reach_100_MHz_on_ecp5(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_lanes_that_shift_are_placed_and_routed_on_ice40(tmp_path: Path) -> None:
+    _, net = made("shift4", "8-6-4", 2, 2**-7)
+    shift = next(iter(synth._arrays(net, shipped("fpga"))))
+    row = synth._measured(shift, "ice40", 1, tmp_path, print)
+    assert row.no_fmax is None
+    assert row.fmax_MHz is not None
+    assert 80 < row.fmax_MHz < 300  # nextpnr 0.11.1: 136
+    assert row.fmax_by == f"{nextpnr.version(nextpnr.PARTS['ice40'])}, routed, median of 1"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["xc7", "ecp5", "ice40"])
 def test_an_engine_that_shifts_has_no_multiplier_though_it_may(target: str, tmp_path: Path) -> None:
     _, net = made(half_up(tmp_path), "8-6-4", 2, 2**-7)
@@ -112,6 +123,28 @@ def test_an_engine_that_shifts_has_no_multiplier_though_it_may(target: str, tmp_
     if target == "ecp5":  # its twin does take some, so they are counted
         twin = synth._engine(synth._twin(net), RTL, tmp_path, True)
         assert synth._measured(twin, target, 0, tmp_path, print).dsp > net.lanes
+
+
+def test_a_later_seed_that_fails_leaves_no_clock_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(tmp_path, "fixed8", 2)
+    cells = yosys.Cells(lut=9, carry=1, flip_flop=2, dsp=0, memory=3)
+    monkeypatch.setattr(yosys, "synthesize", lambda *given, **more: cells)
+    monkeypatch.setattr(
+        nextpnr, "fmax_MHz", lambda netlist, part, seed, wanted: 100.0 if seed == 1 else "no route"
+    )
+    monkeypatch.setattr(nextpnr, "nextpnr", lambda part: "nextpnr")
+    monkeypatch.setattr(nextpnr, "version", lambda part: "nextpnr-1")
+    monkeypatch.setattr(yosys, "yosys", lambda: "yosys")
+    monkeypatch.setattr(yosys, "version", lambda: "Yosys 1")
+    for row in synth.synthesized(tmp_path, "ecp5"):
+        assert (row.fmax_MHz, row.fmax_of_seeds, row.fmax_by) == (None, [100.0], None)
+        assert row.no_fmax == "no route (seed 2)"
+    assert main(["synth", str(tmp_path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert not [line for line in told if line.startswith("MHz:")]
+    assert "no MHz of the engine of 2 lanes, 16 bits, multiply, blocks: no route (seed 2)" in told
 
 
 def test_the_table_has_every_design_and_says_what_each_figure_is_from(

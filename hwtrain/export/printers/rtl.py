@@ -15,6 +15,7 @@ from hwtrain.export.cosim import RtlSettings, cosim
 from hwtrain.export.folder import render, whole_folder
 from hwtrain.export.host_c import in_comment
 from hwtrain.export.printers.base import Printer
+from hwtrain.export.registers import place
 from hwtrain.export.rtl import RtlNet, cycles, header_text, module_text, rtl_net
 from hwtrain.export.run import Memory
 from hwtrain.files import write_file
@@ -43,7 +44,9 @@ def describe(folder: Path, net: RtlNet) -> None:
     """What tools read of the sources: a list, FuseSoC's core, an IP packager's script, constraints."""
     sources = [f"rtl/{file.name}" for file in sorted((folder / "rtl").glob("*.sv"))] + ["hwt_net.sv"]
     write_file(folder / "hwt_net.f", "".join(f"{name}\n" for name in sources))
+    address, bit = place("control", "soft_reset")
     values = {"sources": sources, "sizes": net.sizes, "lanes": net.lanes, "classes": net.classes}
+    values |= {"soft_address": f"8'h{address:02x}", "soft_bit": bit}
     render(shipped("fpga") / "templates" / "rtl", folder, values)
     shutil.copyfile(shipped("fpga") / "verify" / "hwt_handshakes.sv", folder / "verify" / "hwt_handshakes.sv")
 
