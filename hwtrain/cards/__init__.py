@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hwtrain.cards.base import key
 from hwtrain.cards.digital import FixedCard, Fp16Card, IdealCard, LatentCard, ShiftCard
+from hwtrain.cards.fpga import FpgaCard
 from hwtrain.cards.mcu import Constant, McuCard
 from hwtrain.cards.physical import PhysicalCard
 from hwtrain.cards.synapse import SynapseCard, check_expectations, without_scatter
@@ -25,6 +26,7 @@ __all__ = [
     "Constant",
     "FixedCard",
     "Fp16Card",
+    "FpgaCard",
     "IdealCard",
     "LatentCard",
     "McuCard",
@@ -44,7 +46,7 @@ __all__ = [
 
 SCHEMA = 1
 
-Card = SynapseCard | IdealCard | FixedCard | LatentCard | PhysicalCard | Fp16Card | McuCard
+Card = SynapseCard | IdealCard | FixedCard | LatentCard | PhysicalCard | Fp16Card | McuCard | FpgaCard
 _KINDS: dict[str, type[Card]] = {
     "synapse": SynapseCard,
     "ideal": IdealCard,
@@ -53,6 +55,7 @@ _KINDS: dict[str, type[Card]] = {
     "physical": PhysicalCard,
     "fp16": Fp16Card,
     "mcu": McuCard,
+    "fpga": FpgaCard,
 }
 
 
@@ -71,9 +74,9 @@ def cards() -> Iterator[tuple[str, Card]]:
 
 
 def learning_cards() -> Iterator[tuple[str, Card]]:
-    """The cards that a net can be trained on: no microcontroller, no synapse without known pulses."""
+    """The cards that a net can be trained on: no microcontroller or FPGA, no synapse without known pulses."""
     for name, its in cards():
-        if not isinstance(its, McuCard) and (not isinstance(its, SynapseCard) or its.response):
+        if not isinstance(its, McuCard | FpgaCard) and (not isinstance(its, SynapseCard) or its.response):
             yield name, its
 
 

@@ -121,6 +121,9 @@ def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
             yield shown_name, shown, field.description or "", value.source
         elif isinstance(value, BaseModel):
             yield from _rows(value, f"{shown_name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            for place, one in enumerate(value):
+                yield from _rows(one, f"{shown_name}[{place}].")
         elif isinstance(value, dict):
             for key, what, how in (
                 ("law", "the conductance law", "compare fits"),

@@ -95,6 +95,16 @@ class RtlNet:
             word, out_word = word + layer.words, out_word + layer.out_blocks
 
 
+@dataclass(frozen=True)
+class RtlMemory:
+    """An hwt_ram of fpga/rtl: ``lanes`` memories of ``words``, each of ``bits``."""
+
+    name: str
+    words: int
+    bits: int
+    lanes: int
+
+
 def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
     """The parameters of a program at a learning rate.
 
@@ -193,6 +203,29 @@ def cycles(net: RtlNet) -> int:
         start = max(start, 22 * 2 * len(net.layers))
     update = sum(layer.words + layer.out_blocks for layer in net.layers) + (13 if net.noise else 5)
     return max(start + update + 3, net.layers[0].in_ + 1)
+
+
+def memories(net: RtlNet) -> list[RtlMemory]:
+    """Every hwt_ram of the block. Every lane is written by itself, so that each is a memory of its own."""
+    words = sum(layer.words for layer in net.layers)
+    out_words = sum(layer.out_blocks for layer in net.layers)
+    signal, weight = net.numbers.signal_bits, net.numbers.weight_bits
+    found = [
+        ("weights", words, weight, net.lanes),
+        ("codes", words, net.code_bits, net.lanes if net.code_bits else 0),
+        ("biases", out_words, weight, net.lanes),
+        ("outputs", out_words, signal, net.lanes),
+        ("gradients", out_words, signal, net.lanes),
+        ("samples", 2 * -(-net.layers[0].in_ // net.lanes), signal, net.lanes),
+        ("results", net.classes + 1, signal, 1),
+        ("keys of noise", 2 * len(net.layers), 64, int(net.noise)),
+    ]
+    return [RtlMemory(*one) for one in found if one[3]]
+
+
+def products(net: RtlNet) -> int:
+    """Products that become multiplier blocks: one a lane, one of the loss; none where weights are shifts."""
+    return 0 if net.code_bits else net.lanes + 1
 
 
 def module_text(net: RtlNet) -> str:

@@ -262,12 +262,17 @@ def substrate_of(card: Card, options: Options) -> Substrate:
     """The substrate that a card is for.
 
     Raises:
-        ConfigError: the card is of a whole microcontroller, on which nothing is trained here.
+        ConfigError: the card is of a whole microcontroller or FPGA, on which nothing is trained here.
     """
     if card.kind == "mcu":
         raise ConfigError(
             f"{card.device.title}: a microcontroller is planned for, not trained on: use --device fp16, "
             "and hwtrain mcu plan --target"
+        )
+    if card.kind == "fpga":
+        raise ConfigError(
+            f"{card.device.title}: an FPGA is planned for, not trained on: use --device shift4, and hwtrain "
+            "fpga plan --target"
         )
     made: Substrate = lookup("substrates", {"synapse": "crossbar"}.get(card.kind, card.kind))(card, options)
     return made

@@ -14,6 +14,7 @@ from hwtrain import cards as module
 from hwtrain.cards import (
     FixedCard,
     Fp16Card,
+    FpgaCard,
     IdealCard,
     LatentCard,
     McuCard,
@@ -58,7 +59,7 @@ def test_every_card_is_listed_once_with_its_file() -> None:
     assert [name for name, _ in cards()] == list(card_files())
     assert all(file.stem == name for name, file in card_files().items())
     assert {type(found) for _, found in cards()} == {
-        *(SynapseCard, IdealCard, FixedCard, Fp16Card, LatentCard, ShiftCard, PhysicalCard, McuCard)
+        *(SynapseCard, IdealCard, FixedCard, Fp16Card, LatentCard, ShiftCard, PhysicalCard, McuCard, FpgaCard)
     }
 
 
@@ -77,7 +78,14 @@ def models(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize(
     "model",
-    [SynapseCard, IdealCard, LatentCard, McuCard, *(lookup("laws", law).Params for law in names("laws"))],
+    [
+        SynapseCard,
+        IdealCard,
+        LatentCard,
+        McuCard,
+        FpgaCard,
+        *(lookup("laws", law).Params for law in names("laws")),
+    ],
 )
 def test_every_key_says_what_it_means_and_how_it_is_measured(model: type[BaseModel]) -> None:
     found = dict(models(model))
