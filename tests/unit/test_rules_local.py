@@ -17,7 +17,7 @@ from hwtrain.api import train
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import PhysicalCard, card
 from hwtrain.direction import Adam
-from hwtrain.errors import ConfigError, IncompatibleRule
+from hwtrain.errors import ConfigError, HwtrainWarning, IncompatibleRule
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.physical import Physical
 from hwtrain.layers.relu import Relu
