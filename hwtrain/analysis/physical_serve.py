@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from torch import Tensor
 
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import Card, PhysicalCard, SynapseCard, card
+from hwtrain.cards.instrument import TRIES
 from hwtrain.errors import ConfigError
 from hwtrain.physical.instrument import serve
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.substrates.physical import PhysicalArray
+
+_MOST = 1 << 31
+"""Pulses on one weight; a request for more is a mistake."""
 
 
 def serve_card(name: str, in_: int, out: int, log: Path, seed: int) -> None:
@@ -56,13 +61,16 @@ class _Served:
         if op not in self.ops:
             raise ConfigError(f"pass {number}: {op!r}: this instrument can only {' and '.join(self.ops)}")
         width = {"read_t": self.array.geometry.out, "pulse": 2}.get(op, self.array.geometry.in_)
-        try:
-            rows = torch.tensor(x, dtype=torch.float64).view(-1, width)
-        except (ValueError, TypeError, RuntimeError):
-            rows = None
-        if rows is None or not all(isinstance(row, list) and len(row) == width for row in x):
+        rows = None
+        if isinstance(x, list) and all(isinstance(row, list) and len(row) == width for row in x):
+            with contextlib.suppress(ValueError, TypeError, RuntimeError, OverflowError):
+                rows = torch.tensor(x, dtype=torch.float64).view(len(x), width)
+        if rows is None or not rows.isfinite().all():
             raise ConfigError(f"pass {number}: x of {op} is rows of {width} numbers: mend who asks")
-        return self.ops[op](rows, number * 16 + attempt).tolist()
+        try:
+            return self.ops[op](rows, number * TRIES + attempt).tolist()
+        except ConfigError as problem:
+            raise ConfigError(f"pass {number}: {problem}") from None
 
     def again(self, op: str, x: Any, number: int, attempt: int) -> None:
         """Do once more what changed the array."""
@@ -84,12 +92,19 @@ class _Cells(_Served):
         return self._at(number).read_t(x.float()[:, None])[:, 0]
 
     def on_pulse(self, x: Tensor, number: int) -> Tensor:
-        array, pulses = self._at(number), x.long()
+        array = self._at(number)
+        if not ((x == x.round()) & (x.abs() <= _MOST)).all():
+            raise ConfigError(
+                f"x of pulse is rows of weight and pulses, whole numbers to {_MOST}: mend who asks"
+            )
+        pulses = x.long()
         weights = array.geometry.out * array.geometry.in_
         if len(pulses) and not 0 <= int(pulses[:, 0].min()) <= int(pulses[:, 0].max()) < weights:
             raise ConfigError(
                 f"weights are numbered 0 to {weights - 1}, not {pulses[:, 0].tolist()}: mend who asks"
             )
+        if len(set(pulses[:, 0].tolist())) < len(pulses):
+            raise ConfigError("x of pulse names a weight twice: add its pulses up")
         array.pulse(pulses[:, 0], pulses[:, 1], (number, 0))
         return torch.zeros(0)
 

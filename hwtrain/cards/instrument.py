@@ -9,6 +9,9 @@ from pydantic import model_validator
 from hwtrain.cards.base import key
 from hwtrain.strict_toml import Strict
 
+TRIES = 16
+"""Most that a pass may have: the noise of an emulated instrument is numbered by pass and try."""
+
 
 class Instrument(Strict):
     """A layer in the laboratory: another process, or files that somebody carries there.
@@ -24,7 +27,7 @@ class Instrument(Strict):
     )
     timeout_s: float = key("longest wait for an answer", "time it", default=10.0, gt=0)
     retries: int = key(
-        "further tries after an answer that is late or no answer", "choose it", default=2, ge=0
+        "further tries after an answer that is late or no answer", "choose it", default=2, ge=0, le=TRIES - 1
     )
     low: float = key("smallest output that can be right", "know it", default=-1e6)
     high: float = key("largest output that can be right", "know it", default=1e6)

@@ -15,7 +15,7 @@ from hwtrain.analysis.estimate import estimate
 from hwtrain.cards import card_id
 from hwtrain.config import TrainConfig
 from hwtrain.console.base import STOPPED, progress_bar
-from hwtrain.report.quantities import UNKNOWN, accuracy, duration, quantity, share, surface
+from hwtrain.report.quantities import UNSEEN, accuracy, duration, quantity, share, surface
 
 
 def train(
@@ -101,7 +101,7 @@ def result_table(result: dict[str, Any]) -> Table:
                 share(result["clipped_share"]),
                 quantity(result["energy_J"], "J"),
                 duration(result["pulse_time_s"]),
-                UNKNOWN if result["endurance_used"] is None else share(result["endurance_used"]),
+                UNSEEN if result["endurance_used"] is None else share(result["endurance_used"]),
             ]
         table.add_row(label, accuracy(estimate(found)), *pulsed)
     return table

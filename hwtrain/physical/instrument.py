@@ -16,7 +16,10 @@ was no possible one.
     read_t   x: rows of out numbers    y: rows W^T x
     pulse    x: rows [weight, n], weights numbered row by row, n pulses up or -n down    y: []
 
-In a folder: ``request-000017-0.csv``, a row a sample, waits for ``answer-000017-0.csv``.
+A ``pulse`` is never asked for with a new try: it would land twice.
+
+In a folder: ``request-000017-0-read.csv``, named by pass, try and op, a row a sample, waits for
+``answer-000017-0-read.csv``; the answer to a pulse is an empty file.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hwtrain.cards.instrument import TRIES
 from hwtrain.cards.instrument import Instrument as InstrumentCard
 from hwtrain.errors import InstrumentBroken, InstrumentDied, InstrumentError, InstrumentSlow, RunError
 from hwtrain.files import write_file
@@ -75,7 +79,7 @@ class Instrument(ABC):
                 self._check(rows, n, width or 0)
             except InstrumentError as found:
                 problem = found
-                attempt += isinstance(found, Impossible)
+                attempt += isinstance(found, Impossible) and op != "pulse"
                 continue
             self.number += 1
             return torch.tensor(rows, dtype=x.dtype).view(n, width or 0)
@@ -210,7 +214,7 @@ class Folder(Instrument):
         """Write the request, wait for the answer."""
         assert self.card.folder is not None
         folder = Path(self.card.folder)
-        name = f"{number:06d}-{attempt}.csv"
+        name = f"{number:06d}-{attempt}-{op}.csv"
         request, answer = folder / f"request-{name}", folder / f"answer-{name}"
         if not answer.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -224,6 +228,8 @@ class Folder(Instrument):
                 )
             time.sleep(min(0.05, self.card.timeout_s))
         text = answer.read_text(encoding="utf-8")
+        if op == "pulse" and not text.strip():
+            return []
         if not text.endswith("\n"):
             raise InstrumentBroken(f"{self.where(number)}: {answer} ends within a line: write, then rename")
         try:
@@ -258,10 +264,14 @@ def serve(log: Path, answer: Any, lines: Any, write: Any, again: Any = None) -> 
             try:
                 asked = json.loads(line)
                 op, x, number, attempt = (asked[word] for word in ("op", "x", "pass", "try"))
+                if not (isinstance(op, str) and type(number) is type(attempt) is int and number >= 0):
+                    raise ValueError
             except (ValueError, KeyError, TypeError):
                 raise RunError(
                     f"request {line.strip()[:40]!r}: no line of JSON with pass, try, op, x: docs/physical.md"
                 ) from None
+            if attempt not in range(TRIES):
+                raise RunError(f"pass {number}: try {attempt}: tries are 0 to {TRIES - 1}: mend who asks")
             entry = journal.get(f"{number}.{attempt}")
             if entry is None:
                 entry = {"op": op, "x": x, "y": answer(op, x, number, attempt)}

@@ -9,6 +9,8 @@ from hwtrain.analysis.estimate import Estimate
 SPACE = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "not on the card"
+UNSEEN = "unknown"
+"""What nobody could count."""
 NONE = "\N{EN DASH}"
 
 _PREFIXES = "fpnµm kMGT"

@@ -67,7 +67,7 @@ class LayerCounts(_Record):
     resets: Count
     energy_J: float | None
     time_s: float | None
-    wear: Count
+    wear: Count | None
     endurance: float | None
     hardware: Hardware | None = None
 

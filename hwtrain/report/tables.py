@@ -12,6 +12,7 @@ from hwtrain.config import TrainConfig
 from hwtrain.report.quantities import (
     NONE,
     UNKNOWN,
+    UNSEEN,
     accuracy,
     count,
     duration,
@@ -103,7 +104,8 @@ def _result(run: RunFolder, role: Role) -> list[Cell]:
         rows = [trial.row for trial in trials]
         cells += _cost([PulseCost(row.pulses, row.clipped, row.energy_J, row.pulse_time_s) for row in rows])
         used = mean(row.endurance_used for row in rows)
-        cells.append(Cell(UNKNOWN if used is None else share(used), used))
+        unseen = any(layer.wear is None for trial in trials for layer in trial.epochs[-1].layers.values())
+        cells.append(Cell((UNSEEN if unseen else UNKNOWN) if used is None else share(used), used))
     else:
         cells += [Cell(NONE)] * 5
     wall = statistics.fmean(trial.row.wall_s for trial in trials)
@@ -147,9 +149,17 @@ def _layer(trials: list[Trial], path: str) -> list[Cell]:
     found: list[LayerCounts] = [trial.epochs[-1].layers[path] for trial in trials]
     pulses, clipped, *others = _cost([PulseCost(f.pulses, f.clipped, f.energy_J, f.time_s) for f in found])
     resets = statistics.fmean(f.resets for f in found)
-    wear, endurance = max(f.wear for f in found), found[0].endurance
+    return [pulses, clipped, Cell(count(resets), resets), *others, _worn(found)]
+
+
+def _worn(found: list[LayerCounts]) -> Cell:
+    """The most pulses on one cell; unknown where the cells stand in a laboratory."""
+    known = [one.wear for one in found if one.wear is not None]
+    if len(known) < len(found):
+        return Cell(UNSEEN)
+    wear, endurance = max(known), found[0].endurance
     worn = "" if endurance is None else f"{share(wear / endurance)} of {count(endurance)}"
-    return [pulses, clipped, Cell(count(resets), resets), *others, Cell(count(wear), wear, worn)]
+    return Cell(count(wear), wear, worn)
 
 
 def hardware(run: RunFolder) -> list[Row]:

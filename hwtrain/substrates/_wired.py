@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hwtrain.cards import SynapseCard
@@ -20,7 +20,7 @@ from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.synapse.updates.base import Pulses
 
 _ROUNDS = 20
-"""Most times that a load reads the array and pulses what is more than half a step off."""
+"""Most times that a load pulses what it read to be more than half a step off."""
 
 
 class WiredArray(CrossbarArray):
@@ -45,9 +45,8 @@ class WiredArray(CrossbarArray):
     def siemens(self) -> None:  # type: ignore[override]  # as the base class allows
         """Conductances stay in the laboratory."""
 
-    def wear(self) -> int:
+    def wear(self) -> None:  # type: ignore[override]  # as the base class allows
         """Not known: other trainings wear the cells too."""
-        return 0
 
     def live(self) -> dict[str, Tensor]:
         """No kernel reaches an instrument."""
@@ -92,12 +91,27 @@ class WiredArray(CrossbarArray):
         )
 
     def _load(self, weights: Float[Tensor, "1 out in_"]) -> None:
-        """Write and verify: read all, pulse what is off, until nothing is by half a step."""
+        """Write and verify: read all, pulse what is off, until nothing is by half a step or rounds run out.
+
+        Counted: ``off``, weights that are still off by more, and ``off_steps``, by how many steps in all.
+        """
         every = torch.arange(weights.numel())
         wanted = weights.clamp(-self.w_max, self.w_max)
+        n = self._off(wanted)
         for _ in range(_ROUNDS):
-            n = ((wanted - self.peek()) / self.step).round().long().flatten()
             if not n.any():
                 break
             self.pulse(every, n, (0, 0))
-        self.trial.ledger.add(self.geometry.path, "load", weights=weights.numel())
+            n = self._off(wanted)
+        self.trial.ledger.add(
+            self.geometry.path,
+            "load",
+            weights=weights.numel(),
+            beyond=int((weights.abs() > self.w_max).sum()),
+            off=int(n.count_nonzero()),
+            off_steps=int(n.abs().sum()),
+        )
+
+    def _off(self, wanted: Float[Tensor, "1 out in_"]) -> Int[Tensor, "weights"]:
+        """How many steps every weight is below what is wanted, to the nearest."""
+        return ((wanted - self.peek()) / self.step).round().long().flatten()

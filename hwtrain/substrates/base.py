@@ -178,8 +178,8 @@ class Array(ABC):
         """The conductances, for diagnostics only; None where there are none."""
         return None
 
-    def wear(self) -> int:
-        """Pulses that the most used cell has taken."""
+    def wear(self) -> int | None:
+        """Pulses that the most used cell has taken; None where nobody knows."""
         return 0
 
     def rewind(self) -> None:  # noqa: B027 - most substrates draw nothing as they read

@@ -121,6 +121,12 @@ def warnings_of(outcome: Outcome) -> list[str]:
                 f"layer {path} on device {device}: {layer['weights_beyond'] / layer['weights']:.0%} of the "
                 "first weights lie beyond the largest that its cells can hold: widen weight_range"
             )
+        if layer["weights_off"]:
+            lines.append(
+                f"layer {path} on device {device}: {layer['weights_off']} of {layer['weights']} first "
+                f"weights stayed off, by {layer['off_steps'] / layer['weights_off']:.1f} steps on average: "
+                "the cells do not follow their card: mend its response, or look at the array"
+            )
         outputs = layer["adc_outputs"]
         for count, what, repair in (
             ("adc_clipped", "beyond the ADC's range", "raise"),
@@ -138,7 +144,6 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     """One trial's figures."""
     spec, last = outcome.spec, outcome.position.rows[-1]
     layers = list(last["layers"].values())
-    used = [layer["wear"] / layer["endurance"] if layer["endurance"] else None for layer in layers]
     return {
         "name": spec.name,
         "role": spec.role,
@@ -153,10 +158,19 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "resets": sum(layer["resets"] for layer in layers),
         "energy_J": total(layer["energy_J"] for layer in layers),
         "pulse_time_s": total(layer["time_s"] for layer in layers),
-        "endurance_used": max(used) if used and None not in used else None,  # type: ignore[type-var]
+        "endurance_used": endurance_used(layers),
         "hardware": {name: total(layer["hardware"][name] for layer in layers) for name in HARDWARE},
         "wall_s": outcome.position.wall_s,
     }
+
+
+def endurance_used(layers: list[dict[str, Any]]) -> float | None:
+    """The share that the most used cell of all has had; None where a card or an array does not say."""
+    used = [
+        layer["wear"] / layer["endurance"] if layer["endurance"] and layer["wear"] is not None else None
+        for layer in layers
+    ]
+    return max(used) if used and None not in used else None  # type: ignore[type-var]
 
 
 def _mean_sd(values: list[float]) -> tuple[float | None, float | None]:

@@ -38,6 +38,8 @@ def layer_figures(net: Net, ledger: Ledger, samples: int, steps: int) -> dict[st
             "endurance": array.synapse.pulse.endurance,
             "weights": load["weights"],
             "weights_beyond": load["beyond"],
+            "weights_off": load["off"],
+            "off_steps": load["off_steps"],
             "adc_outputs": converter["outputs"],
             "adc_clipped": converter["adc_clipped"],
             "adc_lost": converter["adc_lost"],

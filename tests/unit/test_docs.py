@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import re
 import subprocess
 import sys
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,38 @@ def test_the_snippet_ends_with_the_weights_of_the_command(tmp_path: Path) -> Non
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     for code in blocks(page, "python"):
         run(tmp_path, "-c", code)
+
+
+def test_the_cards_of_a_net_on_real_arrays_have_the_shapes_of_its_layers() -> None:
+    page = ROOT / "docs" / "physical.md"
+    (shell,) = [block for block in blocks(page, "sh") if "fc1.toml" in block]
+    words = shell.split()
+    widths = words[words.index("--net") + 1].split("-")
+    layers = words[words.index("--device") + 1].split(",")
+    commands = [tomllib.loads(block)["instrument"]["command"] for block in blocks(page, "toml")]
+    served = [command for command in commands if "{layer}.log" in command]
+    flags = [dict(zip(command[4::2], command[5::2], strict=True)) for command in served]
+    assert [(its["--in"], its["--out"]) for its in flags] == list(pairwise(widths))
+    assert layers == [f"fc{at}=fc{at}.toml" for at in range(1, len(served) + 1)]
+    assert len({its["--seed"] for its in flags}) == len(served)
+
+
+def test_the_table_of_rules_on_physics_is_its_result() -> None:
+    result = json.loads((ROOT / "benchmarks/results/physical_study.json").read_text())
+    table = re.findall(r"^\| `(.+?)` \| (\d+ \| .+ / \d+) \|$", (ROOT / "docs/physical.md").read_text(), re.M)
+    ran = [row for row in result["rows"] if row["refused"] is None]
+    for rule, said in table:
+        rows = [row for row in ran if row["rule"] == rule]
+        ends = sorted(row["accuracy"] for row in rows)
+        cells = [
+            str(len(rows)),
+            " to ".join(dict.fromkeys(f"{100 * end:.1f}" for end in (ends[0], ends[-1]))),
+        ]
+        for control in ("zero", "linear", "backprop", "ridge"):
+            gaps = [row[f"minus_{control}"] for row in rows]
+            cells.append(f"{sum(gap['low'] > 0 for gap in gaps)} / {sum(gap['high'] < 0 for gap in gaps)}")
+        assert said == " | ".join(cells), rule
+    assert {rule for rule, _ in table} == {row["rule"] for row in ran}
 
 
 def test_the_c_of_the_kernel_is_its_python() -> None:

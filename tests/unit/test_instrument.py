@@ -13,10 +13,12 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from hwtrain.analysis.physical_serve import _Cells, _Physics
 from hwtrain.arith.threefry import Streams
@@ -32,9 +34,14 @@ from hwtrain.errors import (
     InstrumentSlow,
     RunError,
 )
+from hwtrain.files import write_file
 from hwtrain.physical.instrument import Folder, Impossible, Instrument, Pipe, connect, serve
 from hwtrain.physical.journal import Journal
+from hwtrain.report.run_folder import LayerCounts
+from hwtrain.report.tables import _worn
 from hwtrain.substrates.base import Geometry, Options, Trial, substrate_of
+from hwtrain.training.metrics import endurance_used, warnings_of
+from hwtrain.training.observe import layer_figures
 from tests.helpers import NAMES
 
 KILLS = 10
@@ -133,11 +140,13 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_folder_waits_for_answers_and_keeps_them(tmp_path: Path) -> None:
     made = Folder(InstrumentCard(folder=str(tmp_path), timeout_s=0.1, retries=0), "phi.medium", 2)
-    with pytest.raises(InstrumentSlow, match=r"pass 0: .*answer-000000-0.csv is not there after 0.1 s"):
+    with pytest.raises(
+        InstrumentSlow, match=r"pass 0: .*answer-000000-0-measure.csv is not there after 0.1 s"
+    ):
         made.measure(X)
-    request = (tmp_path / "request-000000-0.csv").read_text()
+    request = (tmp_path / "request-000000-0-measure.csv").read_text()
     assert [[float(v) for v in line.split(",")] for line in request.splitlines()] == X.tolist()
-    answer = tmp_path / "answer-000000-0.csv"
+    answer = tmp_path / "answer-000000-0-measure.csv"
     answer.write_text("1,2\n1,2\n1,2\n1,2")
     with pytest.raises(InstrumentBroken, match="ends within a line"):
         made.measure(X)
@@ -147,9 +156,9 @@ def test_a_folder_waits_for_answers_and_keeps_them(tmp_path: Path) -> None:
     answer.write_text("1,2\n1,2\n1,3\n1,2\n")
     assert made.measure(X).tolist() == [[1, 2], [1, 2], [1, 3], [1, 2]]
     again = Folder(made.card, "phi.medium", 2)
-    (tmp_path / "request-000000-0.csv").unlink()
+    (tmp_path / "request-000000-0-measure.csv").unlink()
     assert again.measure(X)[2, 1] == 3
-    assert not (tmp_path / "request-000000-0.csv").exists()  # without a new request
+    assert not (tmp_path / "request-000000-0-measure.csv").exists()  # without a new request
 
 
 def test_a_journal_drops_a_torn_line_and_refuses_a_second_entry(tmp_path: Path) -> None:
@@ -244,6 +253,112 @@ def _requests(tmp_path: Path, op: str) -> list[Any]:
     return [line for line in lines if line["op"] == op]
 
 
+class Laboratory(threading.Thread):
+    """Somebody who answers a folder's requests with what an array of cells does."""
+
+    def __init__(self, folder: Path, cells: Any) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.cells, self.closing, self.ops = folder, cells, threading.Event(), list[str]()
+
+    def run(self) -> None:
+        while not self.closing.wait(0.005):
+            for request in sorted(self.folder.glob("request-*.csv")):
+                answer = self.folder / request.name.replace("request", "answer")
+                if answer.exists():
+                    continue
+                number, attempt, op = request.stem.split("-")[1:]
+                x = [[float(value) for value in line.split(",")] for line in request.read_text().splitlines()]
+                y = self.cells.answer(op, x, int(number), int(attempt))
+                self.ops.append(op)
+                write_file(answer, "".join(",".join(map(repr, row)) + "\n" for row in y))
+
+
+def test_an_array_is_loaded_and_written_through_a_folder(tmp_path: Path) -> None:
+    made = wired(tmp_path, "ideal-envm", "sign-pulse", folder=str(tmp_path), timeout_s=20.0)
+    alone = wired(tmp_path, "ideal-envm", "sign-pulse")
+    laboratory = Laboratory(tmp_path, cells("ideal-envm"))
+    laboratory.start()
+    try:
+        for its in (made, alone):
+            its.load(W)
+            its.write(directions(2)[1])
+        torch.testing.assert_close(made.peek(), alone.peek())
+    finally:
+        laboratory.closing.set()
+        laboratory.join()
+    assert laboratory.ops.count("pulse") >= 2
+    names = {request.name for request in tmp_path.glob("request-*.csv")}
+    assert {"request-000000-0-read.csv", "request-000001-0-pulse.csv"} <= names
+    assert (tmp_path / "answer-000001-0-pulse.csv").read_bytes() == b""
+
+
+def test_pulses_whose_answer_cannot_be_right_are_not_landed_again(tmp_path: Path) -> None:
+    made = Folder(InstrumentCard(folder=str(tmp_path), timeout_s=0.1, retries=2), "fc1.weight", 3)
+    pulses, answer = torch.tensor([[0, 2], [4, -1]]), tmp_path / "answer-000000-0-pulse.csv"
+    for text in ("0\n", "done\n"):
+        answer.write_text(text)
+        with pytest.raises(Impossible):
+            made.ask("pulse", pulses, None)
+    assert [path.name for path in tmp_path.iterdir()] == [answer.name]  # no request with another try
+    for number, text in enumerate(("", "\n")):
+        (tmp_path / f"answer-00000{number}-0-pulse.csv").write_text(text)
+        assert made.ask("pulse", pulses, None).shape == (0, 0)
+    (tmp_path / "answer-000002-0-read.csv").write_text("")
+    with pytest.raises(InstrumentBroken, match="ends within a line"):  # rows are due
+        made.ask("read", torch.ones(1, 5), 3)
+
+
+class Weak(_Cells):
+    """Cells of which two take no pulses."""
+
+    def on_pulse(self, x: torch.Tensor, number: int) -> torch.Tensor:
+        return super().on_pulse(x[(x[:, 0] != 7) & (x[:, 0] != 9)], number)
+
+
+def test_what_a_load_cannot_reach_is_counted_and_warned_about(tmp_path: Path) -> None:
+    made = wired(tmp_path, "ideal-envm", "sign-pulse")
+    made.source.cells = Weak(card("ideal-envm"), 5, 3, seed=7)
+    wanted = torch.zeros(1, 3, 5)
+    wanted.view(-1)[0] = 2 * made.w_max
+    before = made.peek().flatten()
+    wanted.view(-1)[7] = before[7] + 9 * made.step
+    wanted.view(-1)[9] = before[9] - 4 * made.step
+    made.load(wanted)
+    load = made.trial.ledger.of("init", "fc1.weight", "load")
+    assert {name: load[name] for name in ("weights", "beyond", "off", "off_steps")} == {
+        "weights": 15, "beyond": 1, "off": 2, "off_steps": 13
+    }  # fmt: skip
+    (said,) = _warned(made)
+    assert said.startswith("layer fc1.weight on device lab: 2 of 15 first weights stayed off, by 6.5 steps")
+    healthy = wired(tmp_path, "ideal-envm", "sign-pulse")
+    healthy.source.log = tmp_path / "healthy.log"
+    healthy.load(W)
+    assert _warned(healthy) == []
+
+
+def _warned(array: Any) -> list[str]:
+    net: Any = SimpleNamespace(arrays=lambda: [("fc1.weight", array)])
+    layers = layer_figures(net, array.trial.ledger, samples=1, steps=1)
+    layers["fc1.weight"] |= {"weights_beyond": 0}  # of which there is a warning of its own
+    outcome: Any = SimpleNamespace(
+        spec=SimpleNamespace(device="lab", rule="backprop"),
+        position=SimpleNamespace(rows=[{"layers": layers}]),
+    )
+    return warnings_of(outcome)
+
+
+def test_wear_in_a_laboratory_is_unknown(tmp_path: Path) -> None:
+    made = wired(tmp_path, "ideal-envm", "sign-pulse")
+    net: Any = SimpleNamespace(arrays=lambda: [("fc1.weight", made)])
+    figures = layer_figures(net, made.trial.ledger, samples=1, steps=1)["fc1.weight"]
+    assert figures["wear"] is None
+    counted = LayerCounts.model_validate(figures | {"endurance": 1e6})
+    assert _worn([counted]).text == "unknown"
+    assert _worn([counted]).value is None
+    assert endurance_used([figures | {"endurance": 1e6}]) is None
+    assert endurance_used([{"wear": 10, "endurance": 1e6}]) == 1e-5
+
+
 def test_a_log_replays_an_array_and_a_resumed_training_asks_for_nothing_new(tmp_path: Path) -> None:
     made = wired(tmp_path, "rpu-gokmen-vlasov", "sign-pulse")
     made.load(W)
@@ -292,6 +407,24 @@ def test_what_an_array_behind_an_instrument_cannot_do(tmp_path: Path) -> None:
         ('{"pass": 0, "try": 0, "op": "read_t", "x": [[1, 2, "a"]]}', "x of read_t is rows of 3 numbers"),
         ('{"pass": 0, "try": 0, "op": "pulse", "x": [[15, 1]]}', "weights are numbered 0 to 14, not [15]"),
         ('{"pass": 0, "try": 0, "op": "pulse", "x": [[-1, 1]]}', "weights are numbered 0 to 14, not [-1]"),
+        ('{"pass": 4, "try": 0, "op": "pulse", "x": [[15, 1]]}', "pass 4: weights are numbered 0 to 14"),
+        ('{"pass": 0, "try": 0, "op": "pulse", "x": [[1, 1.5]]}', "x of pulse is rows of weight and pulses"),
+        ('{"pass": 0, "try": 0, "op": "pulse", "x": [[0.5, 1]]}', "x of pulse is rows of weight and pulses"),
+        (
+            '{"pass": 0, "try": 0, "op": "pulse", "x": [[1, 1e300]]}',
+            "x of pulse is rows of weight and pulses",
+        ),
+        ('{"pass": 0, "try": 0, "op": "pulse", "x": [[1, NaN]]}', "x of pulse is rows of 2 numbers"),
+        ('{"pass": 0, "try": 0, "op": "pulse", "x": [[NaN, 1]]}', "x of pulse is rows of 2 numbers"),
+        (
+            '{"pass": 0, "try": 0, "op": "pulse", "x": [[3, 1], [3, 2]]}',
+            "pass 0: x of pulse names a weight twice",
+        ),
+        ('{"pass": 0, "try": 0, "op": "read", "x": 5}', "pass 0: x of read is rows of 5 numbers"),
+        ('{"pass": 0, "try": 0, "op": "read", "x": [5]}', "pass 0: x of read is rows of 5 numbers"),
+        ('{"pass": 0, "try": 0, "op": ["read"], "x": []}', "no line of JSON with pass, try, op, x"),
+        ('{"pass": 0.5, "try": 0, "op": "read", "x": []}', "no line of JSON with pass, try, op, x"),
+        ('{"pass": 0, "try": 16, "op": "read", "x": []}', "pass 0: try 16: tries are 0 to 15"),
     ],
 )
 def test_a_request_that_cannot_be_answered_is_one_line_and_not_logged(
@@ -309,6 +442,24 @@ def test_the_layer_is_named_in_command_and_folder() -> None:
     assert made.card.command == ["a", "phi.medium.log"]
     made = connect(InstrumentCard(folder="lab/{layer}"), "phi.medium", 2)
     assert made.card.folder == "lab/phi.medium"
+
+
+def test_a_number_where_rows_of_one_number_belong_is_refused() -> None:
+    alone = _Cells(card("ideal-envm"), 1, 3, seed=7)
+    with pytest.raises(ConfigError, match="pass 0: x of read is rows of 1 numbers"):
+        alone.answer("read", 5, 0, 0)
+
+
+def test_no_two_tries_of_any_pass_have_the_same_noise() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 15"):
+        InstrumentCard(folder="lab", retries=16)
+    fibre = _Physics(card("drifting-fibre"), 3, 30, 0)
+    x = [[0.1, 0.2, 0.3]] * 4
+    tries = InstrumentCard(folder="lab", retries=15).retries + 1
+    found = {
+        str(fibre.answer("measure", x, number, attempt)) for number in (0, 1) for attempt in range(tries)
+    }
+    assert len(found) == 2 * tries
 
 
 @pytest.mark.slow
