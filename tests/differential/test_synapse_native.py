@@ -101,7 +101,11 @@ def assert_same(
 
 
 @pytest.mark.parametrize(("update", "cell"), ALL)
-@pytest.mark.parametrize("response", [SOFT, LABELS, STRAIGHT], ids=["soft", "labels", "straight"])
+@pytest.mark.parametrize(
+    "response",
+    [SOFT, *(pytest.param(law, marks=pytest.mark.slow) for law in (LABELS, STRAIGHT))],
+    ids=["soft", "labels", "straight"],
+)
 def test_a_rough_device_takes_the_same_pulses(response: dict[str, Any], update: str, cell: str) -> None:
     device = synapse_card(response, **ROUGH)
     assert_same(device, Options(update, cell), mlp("20-12-4", "tanh"), (20,))
