@@ -22,11 +22,10 @@ def print_deployed(
     run: Path, device: str, times_s: Sequence[float] | None, writings: int, out: Path | None, *, as_json: bool
 ) -> None:
     """Accuracy by time, as a table or JSON; picture and JSON in ``out``."""
-    if out is not None:
-        make_folder(out)
     with progress_bar(1) as progress:
         found = deploy(run, device, times_s, writings, progress)
     if out is not None:
+        make_folder(out)
         write_file(out / "deploy.json", json.dumps(found.as_dict(), indent=1) + "\n")
         plot = deploy_plot(found)
         write_file(out / f"{plot.name}.png", plot.png())
