@@ -106,8 +106,8 @@ def warnings_of(outcome: Outcome) -> list[str]:
     figures = outcome.position.rows[-1]["layers"].values()
     if any(layer["scatters"] for layer in figures) and not any(layer["writes"] for layer in figures):
         lines.append(
-            f"device {device}: no effect: the scatter of pulses, for rule {outcome.spec.rule} writes none; "
-            "it loads weights, to the nearest state"
+            f"device {device}: no effect: scatter of pulses and ageing, for rule {outcome.spec.rule} writes "
+            "none; it loads weights, to the nearest state"
         )
     for path, layer in outcome.position.rows[-1]["layers"].items():
         share = layer["clipped"] / layer["pulses"] if layer["pulses"] else 0.0

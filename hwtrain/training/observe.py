@@ -33,7 +33,9 @@ def layer_figures(net: Net, ledger: Ledger, samples: int, steps: int) -> dict[st
             "time_s": cost.time_s,
             "resets": ledger.of("train", path, "write")["resets"],
             "writes": ledger.of("train", path, "write")["writes"],
-            "scatters": array.synapse.variation.c2c_rel_range > 0 or array.synapse.variation.c2c_rel_step > 0,
+            "scatters": array.synapse.variation.c2c_rel_range > 0
+            or array.synapse.variation.c2c_rel_step > 0
+            or array.synapse.ageing is not None,
             "wear": array.wear(),
             "endurance": array.synapse.pulse.endurance,
             "weights": load["weights"],

@@ -62,5 +62,6 @@ def test_every_switch_is_felt_under_every_rule(rule: str) -> None:
         return  # test_trains.py asks who may be refused
     for what, tables in SWITCHES.items():
         after = scores(switched(plain, tables), rule)
-        exact = (rule, what) == ("ridge", "write noise")  # it loads what it has solved, to the nearest pulse
+        # It loads what it has solved, to the nearest state; arrays age from one write to the next.
+        exact = rule == "ridge" and what in ("write noise", "drift")
         assert torch.equal(before, after) == exact, f"{what} changes {'something' if exact else 'nothing'}"

@@ -147,7 +147,9 @@ def test_a_layer_of_which_most_pulses_are_clipped_is_named() -> None:
 
 def test_scatter_of_pulses_that_nobody_sends_is_said_to_have_no_effect() -> None:
     (said,) = warnings_of(finish(runner(rule="ridge", device="ag-si")))
-    assert said.startswith("device ag-si: no effect: the scatter of pulses, for rule ridge writes none")
+    assert said.startswith(
+        "device ag-si: no effect: scatter of pulses and ageing, for rule ridge writes none"
+    )
     assert not warnings_of(finish(runner(rule="ridge")))  # a card without scatter
 
 

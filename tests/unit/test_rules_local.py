@@ -315,7 +315,7 @@ def test_a_skip_around_dense_layers_is_refused(rule: str) -> None:
 
 
 def test_a_readout_that_is_solved_for_costs_the_pulses_that_write_it() -> None:
-    with pytest.warns(HwtrainWarning, match="no effect: the scatter of pulses"):
+    with pytest.warns(HwtrainWarning, match="no effect: scatter of pulses and ageing"):
         result = train("64-8-10", rule="ridge", device="ag-si", seeds=1, epochs=1)
     (row,) = (row for row in result.trials if row["role"] == "device")
     assert row["pulses"] > 80
