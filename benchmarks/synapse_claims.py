@@ -15,8 +15,10 @@ on all 60,000, tuned there. Every method is tuned over the same grid, for one ep
 a sixth of the training images held out; software has no range of weights. The varied device takes the
 settings of the other one. The shallow control trains the readout alone, in software. Beside the second claim
 stands the same comparison at one rate for all, software's own, where no method may retreat to steps so small
-that its hidden layer stays as it was. The grid had fewer points, and the full size the settings of the small one,
-until the first results had been seen on test; most of the best had stood at the edge of the grid on validation.
+that its hidden layer stays as it was.
+
+The grid had fewer points, and the full size the settings of the small one, until first results had been seen
+on test; most of the best had stood at the edge of the grid on validation.
 """
 
 from __future__ import annotations
