@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,13 @@ def assert_equal(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor])
     for name, value in these.items():
         assert value.dtype == those[name].dtype
         assert torch.equal(value, those[name]), name
+
+
+def place_of(text: str, function: str, line: str) -> int:
+    """Where the line stands in the function, which must still hold it."""
+    start = re.search(rf"^(static.* |#define )?{re.escape(function)}", text, re.M)
+    assert start is not None, f"no {function}"
+    end = re.compile(r"^}|^$", re.M).search(text, start.end())
+    assert end is not None
+    assert line in text[start.start() : end.start()], f"{function} holds no {line!r}"
+    return text.index(line, start.start())

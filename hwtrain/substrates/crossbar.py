@@ -183,6 +183,7 @@ class CrossbarArray(Array):
         if (ageing := self.cells.ageing) is not None and step > ageing.now:
             self.cells.age(step - ageing.now)
             self._look_anew()
+        step %= 1 << 32  # the step before the first, of which a schedule has nothing to write yet
         if isinstance(direction, Outer):
             for pair in range(direction.x.shape[0]):
                 for group in range(groups):

@@ -44,6 +44,11 @@ def scores(device: SynapseCard, rule: str) -> torch.Tensor:
     return bound.predict(torch.rand(5, 5, generator=draw))
 
 
+def felt(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Whether more has changed than a rounding."""
+    return not torch.allclose(before, after, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("device", CARDS)
 def test_every_switch_is_felt_on_every_card(device: str) -> None:
@@ -51,7 +56,7 @@ def test_every_switch_is_felt_on_every_card(device: str) -> None:
     before = scores(plain, "backprop")
     for what, tables in SWITCHES.items():
         after = scores(switched(plain, tables), "backprop")
-        assert not torch.equal(before, after), f"{what} changes nothing"
+        assert felt(before, after), f"{what} changes nothing"
 
 
 def test_every_switch_is_felt_under_every_rule(rule: str) -> None:
@@ -64,4 +69,4 @@ def test_every_switch_is_felt_under_every_rule(rule: str) -> None:
         after = scores(switched(plain, tables), rule)
         # It loads what it has solved, to the nearest state; arrays age from one write to the next.
         exact = rule == "ridge" and what in ("write noise", "drift")
-        assert torch.equal(before, after) == exact, f"{what} changes {'something' if exact else 'nothing'}"
+        assert felt(before, after) != exact, f"{what} changes {'something' if exact else 'nothing'}"

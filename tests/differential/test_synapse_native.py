@@ -191,6 +191,21 @@ def test_a_crossbar_takes_no_more_threads_than_its_scratch_is_made_for() -> None
         trained("native", synapse_card(SOFT), Options(), mlp("5-4", "tanh"), (5,), 1, threads=17)
 
 
+def test_what_is_put_off_reads_with_the_noise_of_its_own_step() -> None:
+    device, found = synapse_card(SOFT, **ROUGH, read=WIRES["tiles"]), []
+    draw = torch.Generator().manual_seed(2)
+    x, labels = torch.rand(6, 20, generator=draw), torch.randint(0, 4, (6,), generator=draw)
+    for name in ("native", "torch"):
+        bound = bound_on(mlp("20-12-4", "tanh"), device, Speculative(mode="delayed"))
+        _, array = next(bound.net.arrays())
+        engine = engine_of(name, bound, array.trial.ledger, 1, (20,))
+        engine.run(x, labels, 0, 0.1)
+        engine.flush(6, 0.1)
+        found.append({path: array.peek() for path, array in bound.net.arrays()})
+    for path, weights in found[0].items():
+        torch.testing.assert_close(weights, found[1][path], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("mode", ["delayed", "delayed-reuse"])
 def test_a_read_and_a_transposed_read_side_by_side_share_no_scratch(mode: str) -> None:
     rule = Speculative(mode=mode)

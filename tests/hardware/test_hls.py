@@ -22,6 +22,8 @@ from hwtrain.export.printers.hls import Hls
 from hwtrain.nets.base import mlp
 from hwtrain.program.lower import lower
 from hwtrain.rules.speculative import Speculative
+from hwtrain.shipped import shipped
+from tests.helpers import place_of
 from tests.programs import bound_on, loss_of
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
@@ -236,6 +238,11 @@ PROTOTYPES_ALONE = {"hwt_slots_pick", "hwt_slots_apart", "hwt_slots_follow", "hw
 """Functions that only the mode ``prototypes`` has; the others are caught in ``speculative``."""
 
 
+def test_faults_stand_where_they_are_put() -> None:
+    for file, function, line, _ in MUTANTS:
+        place_of((shipped("fpga") / "include" / f"hwt_{file}.h").read_text(), function, line)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "function", "line", "fault"), MUTANTS)
 def test_bench_catches_a_fault_of_one_line(
@@ -247,9 +254,7 @@ def test_bench_catches_a_fault_of_one_line(
     )
     header = folder / "include" / f"hwt_{file}.h"
     text = header.read_text()
-    start = re.search(rf"^static.* {re.escape(function)}", text, re.M)
-    assert start is not None
-    place = text.index(line, start.start())
+    place = place_of(text, function, line)
     header.write_text(text[:place] + fault + text[place + len(line) :])
     found = run(folder, "make", "test", CFLAGS="-std=c99 -O1 -w")
     assert found.returncode != 0

@@ -7,7 +7,6 @@ step written by hand.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ from hwtrain.program.lower import lower
 from hwtrain.rules.base import Rule
 from hwtrain.rules.speculative import Speculative
 from hwtrain.shipped import shipped
+from tests.helpers import place_of
 from tests.programs import O1, bound_on, differences, fixed_card, loss_of, samples, small_program, trained
 from tests.toy_rules import SettlingBound, SpeculatingBound, Toy
 
@@ -155,7 +155,7 @@ KERNELS = [
     ("vector", "hwt_vector_subtract", "a[i] - b[i]", "b[i] - a[i]", "settling"),
     ("slots", "hwt_slots_near", "total < limit", "total > limit", "shadow"),
     ("slots", "hwt_slots_put", "rows[b * n + i]", "rows[b * n]", "shadow"),
-    ("slots", "hwt_slots_take", "labels[b] * n + i", "labels[b] * n", "shadow"),
+    ("slots", "hwt_slots_take", "places[b] * n + i", "places[b] * n", "shadow"),
     ("slots", "hwt_slots_tally", "best == labels[b]", "best != labels[b]", "shadow"),
     ("slots", "hwt_slots_warm", "*left -= *left > 0", "*left -= 0", "warm"),
     ("slots", "hwt_slots_flip", "^= 1", "|= 1", "shadow"),
@@ -187,6 +187,11 @@ def test_sound_program_passes(name: str) -> None:
     )
 
 
+def test_faults_stand_where_they_are_put() -> None:
+    for file, function, line, _, _ in KERNELS:
+        place_of((shipped("fpga") / "include" / f"hwt_{file}.h").read_text(), function, line)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "function", "line", "fault", "name"), KERNELS)
 def test_faulty_kernel_is_caught(
@@ -201,7 +206,7 @@ def test_faulty_kernel_is_caught(
     shutil.copytree(shipped("fpga") / "include", tmp_path / "include")
     header = tmp_path / "include" / f"hwt_{file}.h"
     text = header.read_text()
-    place = text.index(line, re.search(rf"^(static.* |#define )?{re.escape(function)}", text, re.M).start())  # type: ignore[union-attr]
+    place = place_of(text, function, line)
     header.write_text(text[:place] + fault + text[place + len(line) :])
     monkeypatch.setattr(run_module, "shipped", lambda _: tmp_path)
     assert_caught(name, NativeRunner(subject(name)[0], flags=O1))

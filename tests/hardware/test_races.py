@@ -125,12 +125,12 @@ def crossbar(folder: Path, line: str = "", fault: str = "") -> str:
         {"law": "linear", "levels_up": 50, "levels_down": 50},
         read={"noise_rel": 0.1, "adc_bits": 6, "lines": 20},
     )
-    program = lower(bound_on(mlp("64-48-10", "tanh"), device), (64,))
+    program = lower(bound_on(mlp("64-48-10", "tanh"), device), (64,), 2)
     printed = host_c(scheduled(program, THREADS), THREADS)
     rng = np.random.default_rng(0)
     given = {
-        "x": rng.random((20, 1, 64), np.float32),
-        "labels": rng.integers(0, 10, (20, 1)).astype(np.int32),
+        "x": rng.random((20, 2, 64), np.float32),
+        "labels": rng.integers(0, 10, (20, 2)).astype(np.int32),
     }
     memory = NativeRunner(program).memory(20, given)
     lines = ["#include <stdio.h>", "#include <stdlib.h>", "int main(void) {", "void *buffers[256];"]

@@ -151,6 +151,7 @@ def test_scatter_of_pulses_that_nobody_sends_is_said_to_have_no_effect() -> None
         "device ag-si: no effect: scatter of pulses and ageing, for rule ridge writes none"
     )
     assert not warnings_of(finish(runner(rule="ridge")))  # a card without scatter
+    assert not any("no effect" in line for line in warnings_of(finish(runner(device="ag-si"))))
 
 
 def test_a_healthy_run_warns_of_nothing() -> None:
