@@ -38,7 +38,9 @@ Positive = Annotated[float, AfterValidator(_finite), Field(gt=0)]
 class TrainConfig(Strict):
     """What to train, on what, and how."""
 
-    data: str = Field("digits", description="digits, fashion-mnist, or the path of IDX, npz or csv")
+    data: str = Field(
+        "digits", description="digits, fashion-mnist, spoken-digits, or the path of IDX, npz, csv or zip"
+    )
     net: str | None = Field(
         None,
         description="widths such as 784-128-10, or cnn, resnet20 ..., FILE.onnx, module:factory; "

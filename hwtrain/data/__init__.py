@@ -1,4 +1,4 @@
-"""Data sets: two that need no file of yours (`digits`, `fashion-mnist`), and readers for your own.
+"""Data sets: three with names (`digits`, `fashion-mnist`, `spoken-digits`), and readers for your own.
 
 Nothing is ever downloaded, and no pickle is ever read.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hwtrain.data import arrays, idx, known, npz, table
+from hwtrain.data import arrays, idx, known, npz, spoken, table
 from hwtrain.data.arrays import Dataset
 from hwtrain.data.split import EVALUATE, Part, Split, make_split
 from hwtrain.errors import ConfigError, DataError, nearest
 
 __all__ = ["Split", "load"]
 
-_KNOWN = {"digits": known.digits, "fashion-mnist": known.fashion_mnist}
+_KNOWN = {"digits": known.digits, "fashion-mnist": known.fashion_mnist, "spoken-digits": known.spoken_digits}
 
 
 def load(source: str | Path | Dataset | tuple[Any, ...], *, evaluate: str = "test") -> Split:
@@ -23,8 +23,10 @@ def load(source: str | Path | Dataset | tuple[Any, ...], *, evaluate: str = "tes
 
     ``source`` is one of
 
-    * ``"digits"`` (inside the package) or ``"fashion-mnist"`` (Debian's package, read in place);
-    * a path: a folder of the four MNIST-style IDX files, an ``.npz``, or a ``.csv``;
+    * ``"digits"`` (inside the package), ``"fashion-mnist"`` (Debian's package, read in place), or
+      ``"spoken-digits"`` (an archive that the environment names, as log-mel images);
+    * a path: a folder of the four MNIST-style IDX files, an ``.npz``, a ``.csv``, or a ``.zip`` of
+      spoken digits;
     * a torch-style Dataset, or a pair ``(train, test)`` of them;
     * arrays ``(x, y)`` or ``(x, y, x_test, y_test)``.
 
@@ -56,7 +58,11 @@ def _read(source: str | Path) -> tuple[Part, Part | None]:
             return npz.read(path)
         if path.suffix.lower() == ".csv":
             return table.read(path), None
+        if path.suffix.lower() == ".zip":
+            return spoken.read(path)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: {reason}: check the path and its rights") from error
-    raise DataError(f"{path}: unknown kind of file {path.suffix!r}: give a folder of IDX files, .npz or .csv")
+    raise DataError(
+        f"{path}: unknown kind of file {path.suffix!r}: give a folder of IDX files, .npz, .csv or .zip"
+    )

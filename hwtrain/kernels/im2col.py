@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ def im2col(
 @im2col.numpy
 def _(x: NDArray[Any], filter_: int, stride: int, padding: int, groups: int) -> NDArray[Any]:
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    patches = [patch.reshape(groups, -1) for sample in padded for patch in _patches(sample, filter_, stride)]
-    return np.stack(patches)
+    patches = np.stack([padded[part] for part in _places(padded.shape, filter_, stride)], axis=2)
+    # (batch, channels, filter^2, height, width)
+    return patches.transpose(0, 3, 4, 1, 2).reshape(-1, groups, x.shape[1] * filter_**2 // groups)
 
 
 @kernel()
@@ -60,20 +62,21 @@ def _(
 ) -> NDArray[Any]:
     dtype = columns.dtype if columns.dtype == np.float32 else np.int64
     padded = np.zeros((batch, channels, height + 2 * padding, width + 2 * padding), dtype)
-    rows = columns.reshape(batch, -1, channels, filter_, filter_)
-    for sample, patches in zip(padded, rows, strict=True):
-        for patch, row in zip(_patches(sample, filter_, stride), patches, strict=True):
-            patch += row
+    places = list(_places(padded.shape, filter_, stride))
+    high, wide = padded[places[0]].shape[2:]
+    parts = columns.reshape(batch, high, wide, channels, filter_**2).transpose(4, 0, 3, 1, 2)
+    # To a pixel, the positions in order are the filter's places from the last to the first.
+    for part, place in zip(parts[::-1], places[::-1], strict=True):
+        padded[place] += part
     return padded[:, :, padding : padding + height, padding : padding + width]
 
 
-def _patches(image: NDArray[Any], filter_: int, stride: int) -> list[NDArray[Any]]:
-    """Views of every patch of (channels, height, width), row by row."""
-    return [
-        image[:, top : top + filter_, left : left + filter_]
-        for top in range(0, image.shape[1] - filter_ + 1, stride)
-        for left in range(0, image.shape[2] - filter_ + 1, stride)
-    ]
+def _places(shape: tuple[int, ...], filter_: int, stride: int) -> Iterator[tuple[slice, ...]]:
+    """For every place in the filter, the pixels that lie there, one a position."""
+    whole, high, wide = slice(None), *(side - filter_ + 1 for side in shape[2:])
+    for top in range(filter_):
+        for left in range(filter_):
+            yield whole, whole, slice(top, top + high, stride), slice(left, left + wide, stride)
 
 
 def _plain(x: Tensor) -> Tensor:

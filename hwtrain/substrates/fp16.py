@@ -61,6 +61,11 @@ class Fp16Array(Array):
         found = {"overflows": overflows, "lost": lost, "vanished": now - vanished}
         return {name: count for name, count in found.items() if count}
 
+    def settle(self) -> dict[str, dict[str, int]]:
+        """What a program has lost."""
+        found = self.spent()
+        return {"write": found} if found else {}
+
     def state(self) -> dict[str, Tensor]:
         """All of ``live``."""
         return {name: value.clone() for name, value in self.live().items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from hwtrain.arith.threefry import Streams
 from hwtrain.cards import Fp16Card, card, cards
+from hwtrain.config import make_config
 from hwtrain.direction import Outer
 from hwtrain.errors import ConfigError, ProgramError
 from hwtrain.export.run import NativeRunner
@@ -21,6 +24,7 @@ from hwtrain.net import Net
 from hwtrain.program.lower import lower
 from hwtrain.substrates.base import Options, Trial, substrate_of
 from hwtrain.training.engine import TorchEngine
+from hwtrain.training.loop import run
 from tests.programs import bits, bound_on, differences, interpreted, moved, samples, small_program, trained
 
 CARDS = [name for name, its in cards() if isinstance(its, Fp16Card)]
@@ -135,3 +139,17 @@ def test_a_kernel_without_a_form_in_c_is_named() -> None:
     net = Net({"fc": Dense(4, 3)}, SquaredError())
     with pytest.raises(ProgramError, match=r"layer loss: squared_error.forward has no FP16 form in C yet"):
         NativeRunner(lower(bound_on(net, "fp16"), (4,)))
+
+
+def test_every_engine_counts_what_is_lost(tmp_path: Path) -> None:
+    counts = []
+    for engine in ("torch", "native"):
+        config = make_config(
+            **{"net": "64-8-10", "device": "fp16-nearest", "activation": "relu", "epochs": 1, "seeds": 1},
+            **{"batch": 4, "lr": 0.01, "engine": engine},
+        )
+        run(config, out=tmp_path / engine, controls=False)
+        state = json.loads((tmp_path / engine / "trials/backprop-fp16-nearest-s0/state.json").read_text())
+        counts.append({(row["phase"], row["layer"]): row["lost"] for row in state["ledger"] if "lost" in row})
+    assert counts[0] == counts[1]
+    assert counts[0]["train", "fc1.weight"] > 1000

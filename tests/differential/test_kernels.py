@@ -91,6 +91,29 @@ def test_patches_are_the_pixels_under_the_filter_and_go_back_as_autograd_says(se
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_overlapping_patches_add_up_position_by_position(seed: int) -> None:
+    batch, channels, height, width, kernel, stride, padding = sizes(
+        seed, (1, 3), (1, 3), (4, 8), (4, 8), (2, 4), (1, 2), (0, 2)
+    )
+    d = np.random.default_rng(seed).normal(size=(batch, 121, channels, kernel, kernel)).astype(np.float32)
+    places = [
+        (top, left)
+        for top in range(0, height + 2 * padding - kernel + 1, stride)
+        for left in range(0, width + 2 * padding - kernel + 1, stride)
+    ]
+    d = d[:, : len(places)]
+    sums = np.zeros((batch, channels, height + 2 * padding, width + 2 * padding), np.float32)
+    for number, (top, left) in enumerate(places):
+        for row in range(kernel):
+            for column in range(kernel):
+                sums[:, :, top + row, left + column] += d[:, number, :, row, column]
+    rows = d.reshape(batch * len(places), channels, kernel**2)
+    assert im2col.col2im.meaning is not None
+    found = im2col.col2im.meaning(rows, batch, channels, height, width, kernel, stride, padding)
+    assert (found == sums[:, :, padding : padding + height, padding : padding + width]).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_pooling_is_that_of_autograd(seed: int) -> None:
     batch, channels, size = sizes(seed, (1, 3), (1, 3), (1, 4))
     height, width = sizes(seed + 50, (size, 9), (size, 9))
