@@ -38,7 +38,7 @@ WIDTHS, LR = (784, 256, 128, 10), 0.05
 CELLS = {"soft_bounds": "single", "one_sided_pair": "unidirectional-ltp"}
 RATES = {"soft_bounds": LR, "one_sided_pair": LR / 2}
 OVER_PEER = {"soft_bounds": ">= 10", "one_sided_pair": ">= 20"}
-ROUNDS, CHUNK = 3, 500
+ROUNDS, CHUNK = 7, 300
 LOOKS = 10
 """Samples of each engine whose pulses are counted before the timed ones, and whose refreshes after them."""
 W_MAX, RANGE = 0.6, 14.0
@@ -181,7 +181,7 @@ def measure(name: str, figures: Figures, folder: Path) -> None:
     faster = [
         two["wall_s"] / one["wall_s"] for one, two in zip(times["native"], times["two_threads"], strict=True)
     ]
-    figures.add(f"{name}_two_threads_over_one", float(np.max(faster)), "x", ">= 1.6")
+    figures.add(f"{name}_two_threads_over_one", float(np.median(faster)), "x", ">= 1.6")
 
 
 def main() -> int:
