@@ -1,7 +1,7 @@
 """The exported block in cocotb, by AXI models of others: weights in, samples learned, weights out.
 
     pip install cocotb cocotbext-axi
-    python bench/test_hwt_net.py            # Icarus; SIM=verilator for the other
+    python bench/test_hwt_net.py            # Icarus; SIM=... names another, none was tried
 
 The golden values are those of vectors.hex: a head of words, then places, lanes, weights before and after,
 inputs, labels, scores and losses.

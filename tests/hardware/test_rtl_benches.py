@@ -1,6 +1,7 @@
 """The benches of an exported folder, run as its user would: in cocotb with AXI models, and plain."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hwtrain.export import registers
 from hwtrain.export.cosim import RtlSettings
 from hwtrain.export.printers.rtl import _README, benches, describe
 from hwtrain.export.rtl import RtlNet, module_text
+from hwtrain.shipped import shipped
 from tests.hardware.rtl_nets import RTL, made, samples
 
 
@@ -43,6 +46,23 @@ def cocotb(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120
     )
+
+
+@pytest.mark.parametrize("bench", ["hwt_net_tb.sv", "test_hwt_net.py"])
+def test_the_benches_use_the_addresses_of_the_map(bench: str) -> None:
+    text = (shipped("fpga") / "bench" / bench).read_text()
+    if bench.endswith(".sv"):
+        found = re.findall(r"(\w+) = 8'h(\w\w)[,;]", text)
+    else:
+        lines = re.findall(r"^([A-Z, ]+) = ([0x\dA-F, ]+)$", text, re.MULTILINE)
+        found = [
+            pair
+            for names, values in lines
+            for pair in zip(names.split(", "), values.split(", "), strict=True)
+        ]
+    named = {name.lower(): int(value, 16) for name, value in found if name != "ALL"}
+    assert len(named) == 10
+    assert named.items() <= registers.ADDRESS.items()
 
 
 @pytest.mark.slow

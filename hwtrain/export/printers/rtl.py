@@ -44,7 +44,7 @@ models of others:
     iverilog -g2012 -s hwt_net_tb -o tb.vvp -f hwt_net.f bench/hwt_net_tb.sv
     vvp -n tb.vvp +vectors=bench/vectors.hex
     pip install cocotb cocotbext-axi
-    python bench/test_hwt_net.py   # Icarus; SIM=verilator for the other
+    python bench/test_hwt_net.py   # Icarus; SIM=... names another, none was tried
 """
 
 
