@@ -67,11 +67,12 @@ def build(
     include: Sequence[Path] = (),
     *,
     lint: bool = True,
+    coverage: bool = False,
 ) -> Path:
     """The program of a harness that drives ``top``; as a class the model is called ``Model``.
 
     ``include`` are folders of C that the harness includes. Without ``lint`` the sources may be untidy: a
-    machine has written them.
+    machine has written them. With ``coverage`` lines and toggles are counted, which ``VerilatedCov`` writes.
 
     Raises:
         NativeError: no Verilator, no C++ compiler, or one of them refuses the sources.
@@ -79,7 +80,8 @@ def build(
     tool, compiler = root(), cxx()
     headers = [file for folder in include for file in sorted(folder.glob("*.[ch]"))]
     texts = [file.name + "\0" + file.read_text() for file in [*sources, harness, *headers]]
-    known = "\0".join([_version(tool), _compiler_version(compiler), top, optimize, *texts])
+    watched = ["--coverage-line", "--coverage-toggle"] if coverage else []
+    known = "\0".join([_version(tool), _compiler_version(compiler), top, optimize, *watched, *texts])
     program = cache_folder() / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.sim"
     if program.exists():
         return program
@@ -90,10 +92,10 @@ def build(
             warnings = ["-Wall"] if lint else ["-Wno-lint", "-Wno-fatal"]
             flags = ["--cc", "-O3", "--assert", *warnings, "--quiet", "--output-split", "0"]
             named = ["--prefix", "Model", "--top-module", top, "--Mdir", scratch]
-            done = _call([*flags, *named, *map(str, sources)], BUILD_TIMEOUT_S)
+            done = _call([*flags, *watched, *named, *map(str, sources)], BUILD_TIMEOUT_S)
             if done.returncode:
                 raise NativeError(f"Verilator refuses {top}: {_first_error(done.stderr)}")
-            objects = _runtime(compiler, made)
+            objects = _runtime(compiler, made, [*_RUNTIME, *(["verilated_cov.cpp"] if coverage else [])])
             files = [*sorted(made.glob("*.cpp")), harness, *objects]
             folders = [f"-I{folder}" for folder in (scratch, *include)]
             _compile(compiler, [optimize, *folders, *map(str, files), "-pthread"], made / "simulation")
@@ -123,11 +125,11 @@ def run(program: Path, arguments: Sequence[str], timeout_s: float) -> subprocess
         raise NativeError(f"the simulation is not done after {timeout_s:g} s: try fewer --steps") from None
 
 
-def _runtime(compiler: str, scratch: Path) -> list[Path]:
+def _runtime(compiler: str, scratch: Path, names: Sequence[str]) -> list[Path]:
     """Verilator's own part of every simulation, which takes longest to compile: kept, too."""
     known = hashlib.sha256((_version(root()) + _compiler_version(compiler)).encode()).hexdigest()[:32]
-    objects = [cache_folder() / f"{known}.{name}.o" for name in _RUNTIME]
-    for kept, name in zip(objects, _RUNTIME, strict=True):
+    objects = [cache_folder() / f"{known}.{name}.o" for name in names]
+    for kept, name in zip(objects, names, strict=True):
         if not kept.exists():
             _compile(compiler, ["-O2", "-c", str(root() / "include" / name)], scratch / kept.name)
             (scratch / kept.name).replace(kept)

@@ -13,6 +13,7 @@ from hwtrain.export.run import Memory
 from hwtrain.nets.base import mlp
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
+from hwtrain.registry import lookup
 from hwtrain.shipped import shipped
 from hwtrain.training.trial import Spec, place
 
@@ -23,9 +24,12 @@ HARNESS = shipped("fpga") / "bench" / "cosim.cpp"
 def made(
     card: str, net: str, lanes: int, lr: float, loss: str = "softmax2", **more: Any
 ) -> tuple[Program, RtlNet]:
-    bound, _ = place(Spec("device", "backprop", card, seed=0, lr=lr), make_config(loss=loss), mlp(net))
+    layers = mlp(net, loss=lookup("losses", loss)())
+    bound, _ = place(Spec("device", "backprop", card, seed=0, lr=lr), make_config(), layers)
     program = lower(bound, shape=(int(net.split("-")[0]),), batch=more.get("batch", 1))
-    return program, rtl_net(program, lanes, lr)
+    made_net = rtl_net(program, lanes, lr)
+    assert made_net.loss == loss.replace("-", "_")
+    return program, made_net
 
 
 def samples(program: Program, steps: int) -> Memory:

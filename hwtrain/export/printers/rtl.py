@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.numpy import save as write_tensors
 
 from hwtrain.errors import ConfigError, ProgramError
-from hwtrain.export.cosim import RtlSettings, cosim
+from hwtrain.export.cosim import RtlSettings, cosim, vectors
 from hwtrain.export.folder import render, whole_folder
 from hwtrain.export.host_c import in_comment
 from hwtrain.export.printers.base import Printer
@@ -37,6 +37,14 @@ One result is a frame: the scores as they were before learning, then the loss wi
 was run when they were written. `verify/` asserts the handshakes in a simulation.
 `driver/` holds the registers as a C header and as SystemRDL, and a bare-metal driver in C99; you give
 it four functions.
+
+`bench/` is for other simulators: golden vectors of {steps} steps, a plain bench, one in cocotb with AXI
+models of others:
+
+    iverilog -g2012 -s hwt_net_tb -o tb.vvp -f hwt_net.f bench/hwt_net_tb.sv
+    vvp -n tb.vvp +vectors=bench/vectors.hex
+    pip install cocotb cocotbext-axi
+    python bench/test_hwt_net.py   # Icarus; SIM=... names another, none was tried
 """
 
 
@@ -49,6 +57,15 @@ def describe(folder: Path, net: RtlNet) -> None:
     values |= {"soft_address": f"8'h{address:02x}", "soft_bit": bit}
     render(shipped("fpga") / "templates" / "rtl", folder, values)
     shutil.copyfile(shipped("fpga") / "verify" / "hwt_handshakes.sv", folder / "verify" / "hwt_handshakes.sv")
+
+
+def benches(folder: Path, program: Program, net: RtlNet, samples: Memory, settings: RtlSettings) -> None:
+    """For simulators of the user's: a plain bench and one in cocotb, with golden vectors, a word a line."""
+    (folder / "bench").mkdir()
+    for name in ("hwt_net_tb.sv", "test_hwt_net.py"):
+        shutil.copyfile(shipped("fpga") / "bench" / name, folder / "bench" / name)
+    words, _ = vectors(program, net, samples, settings)
+    write_file(folder / "bench" / "vectors.hex", "".join(f"{word:08x}\n" for word in words.tolist()))
 
 
 class Rtl(Printer):
@@ -82,11 +99,13 @@ class Rtl(Printer):
             write_file(made / "driver" / "hwt_net.h", header_text(net))
             shutil.copyfile(shipped("fpga") / "bench" / "cosim.cpp", made / "cosim.cpp")
             describe(made, net)
+            benches(made, program, net, samples, settings)
             title = {
                 "name": in_comment(program.listing.name),
                 "lanes": net.lanes,
                 "frac": net.numbers.signal_frac,
                 "cycles": cycles(net),
+                "steps": len(samples["x"]),
             }
             write_file(made / "README.md", _README.format(**title))
             found = cosim(made, max(len(samples["x"]), 2))
