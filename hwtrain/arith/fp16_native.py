@@ -22,8 +22,9 @@ _SOURCE = """
 #include "hwt_gemm16.h"
 const char *name(void) { return HV_NAME; }
 #define PRODUCT(form, call, made, a_row, b_row) \\
-    void form(int32_t groups, int32_t m, int32_t n, int32_t k, const hwt_half *a, int64_t a_next, int32_t a_row, \\
-              const hwt_half *b, int64_t b_next, int32_t b_row, made *c, int64_t c_next, int32_t c_row) \\
+    void form(int32_t groups, int32_t m, int32_t n, int32_t k, const hwt_half *a, int64_t a_next, \\
+              int32_t a_row, const hwt_half *b, int64_t b_next, int32_t b_row, made *c, int64_t c_next, \\
+              int32_t c_row) \\
     { \\
         for (int32_t g = 0; g < groups; g++) \\
             call(m, n, k, a + g * a_next, a_row, b + g * b_next, b_row, c + g * c_next, c_row); \\
@@ -70,7 +71,7 @@ def library() -> Library | None:
 
 
 def product(form: str, a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> None:
-    """C = A B in every group, of which ``form`` says which are transposed; ``gradient`` adds to C, in float32."""
+    """C = A B in every group; ``form`` says which are transposed; ``gradient`` adds to C, in float32."""
     made = library()
     if made is not None:
         made.product(form, a, b, c)
