@@ -22,8 +22,13 @@ _SOURCE = """
 #include "hwt_gemm16.h"
 const char *name(void) { return HV_NAME; }
 #define PRODUCT(form, call, made, a_row, b_row) \\
-    void form(int32_t m, int32_t n, int32_t k, const hwt_half *a, int32_t a_row, const hwt_half *b, \\
-              int32_t b_row, made *c, int32_t c_row) { call(m, n, k, a, a_row, b, b_row, c, c_row); }
+    void form(int32_t groups, int32_t m, int32_t n, int32_t k, const hwt_half *a, int64_t a_next, \\
+              int32_t a_row, const hwt_half *b, int64_t b_next, int32_t b_row, made *c, int64_t c_next, \\
+              int32_t c_row) \\
+    { \\
+        for (int32_t g = 0; g < groups; g++) \\
+            call(m, n, k, a + g * a_next, a_row, b + g * b_next, b_row, c + g * c_next, c_row); \\
+    }
 PRODUCT(nn, hwt_gemm16_nn, hwt_half, a_row, b_row)
 PRODUCT(nt, hwt_gemm16_nt, hwt_half, a_row, b_row)
 PRODUCT(tn, hwt_gemm16_tn, hwt_half, a_row, b_row)
@@ -40,15 +45,20 @@ class Library:
         self._handle = handle
 
     def product(self, form: str, a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> None:
-        """C of A and B, as hwt_gemm16.h has it; rows may lie apart, their values lie side by side."""
-        m, n = c.shape
-        k = a.shape[0] if form in ("tn", "gradient") else a.shape[1]
-        places = (a.ctypes.data, a.strides[0] // 2, b.ctypes.data, b.strides[0] // 2)
-        a_at, a_row, b_at, b_row = places
-        self._handle[form](
-            m, n, k, ctypes.c_void_p(a_at), a_row, ctypes.c_void_p(b_at), b_row,
-            ctypes.c_void_p(c.ctypes.data), c.strides[0] // c.itemsize,
-        )  # fmt: skip
+        """C of A and B, as hwt_gemm16.h has it, in every group (the first axis) where there are groups.
+
+        Rows may lie apart, their values lie side by side.
+        """
+        if c.ndim == 2:
+            a, b, c = a[None], b[None], c[None]
+        groups, m, n = c.shape
+        k = a.shape[1] if form in ("tn", "gradient") else a.shape[2]
+        places: list[Any] = []
+        for part in (a, b, c):
+            assert part.strides[2] == part.itemsize or part.shape[2] == 1
+            next_, row = (stride // part.itemsize for stride in part.strides[:2])
+            places += [ctypes.c_void_p(part.ctypes.data), ctypes.c_int64(next_), row]
+        self._handle[form](groups, m, n, k, *places)
 
 
 @cache
@@ -61,13 +71,13 @@ def library() -> Library | None:
 
 
 def product(form: str, a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> None:
-    """C = A B, of which ``form`` says which are transposed; ``gradient`` adds to C, in float32."""
+    """C = A B in every group; ``form`` says which are transposed; ``gradient`` adds to C, in float32."""
     made = library()
     if made is not None:
         made.product(form, a, b, c)
         return
-    left = a.T if form in ("tn", "gradient") else a
-    right = b.T if form == "nt" else b
+    left = a.swapaxes(-1, -2) if form in ("tn", "gradient") else a
+    right = b.swapaxes(-1, -2) if form == "nt" else b
     if form == "gradient":
         c += fp16.chunked(left, right)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,11 +52,17 @@ class HostC:
 
 
 def host_c(
-    program: Program, threads: int = 1, *, many: bool = True, rate: Literal["double", "float"] = "double"
+    program: Program,
+    threads: int = 1,
+    *,
+    many: bool = True,
+    rate: Literal["double", "float"] = "double",
+    slices: Sequence[int] = (),
 ) -> HostC:
     """Print every entry; with ``many``, for each a loop over many windows that a runner calls.
 
     ``rate`` is the type of a learning rate that is no shift; in float its multiples must be powers of two.
+    With ``slices``, the cost of every node of ``step``, that one stops when a budget is used up.
     """
     handed = handed_on(program) if many else {}
     program = without(program, handed)
@@ -71,7 +77,7 @@ def host_c(
         *printer.extra(),
     ]
     for entry in program.entries:
-        parts += [*printer.entry(entry), ""]
+        parts += [*printer.entry(entry, slices if entry == "step" else ()), ""]
         if many:
             parts += [*printer.many(entry), ""]
     return HostC("\n".join(parts), order, layout.size)
@@ -182,14 +188,15 @@ class _Printer:
             yield '#include "hwt_periphery.h"'
         yield ""
 
-    def entry(self, entry: Entry) -> Iterator[str]:
+    def entry(self, entry: Entry, slices: Sequence[int] = ()) -> Iterator[str]:
         nodes = self.program.entries[entry]
         used = {ref.buffer for ref in refs(nodes)}
         given = [name for name in self.order if name in used] if self.arrays else self.order
-        yield f"void hwt_{entry}("
+        yield f"{'uint32_t' if slices else 'void'} hwt_{entry}("
         yield from (f"    {self._argument(name, self.program.buffers[name])}," for name in given)
         team = ", hwt_team *team, int32_t me" if self.threads > 1 else ""
-        yield f"    {'' if self.arrays else 'unsigned char *arena, '}{self.scalars}{team})"
+        goes_on = ", uint32_t at, uint32_t budget" if slices else ""
+        yield f"    {'' if self.arrays else 'unsigned char *arena, '}{self.scalars}{team}{goes_on})"
         yield "{"
         if not self.arrays:
             yield from self._arena(used)
@@ -197,9 +204,23 @@ class _Printer:
         if self.threads > 1:
             yield "    (void)team; (void)me;"
             yield from self._together(nodes, "    ")
+        elif slices:
+            yield from self._slices(nodes, slices)
         else:
             yield from self._nodes(nodes, "    ")
         yield "}"
+
+    def _slices(self, nodes: tuple[Node, ...], slices: Sequence[int]) -> Iterator[str]:
+        """The nodes from number ``at`` on, until the budget is used up; what is next, 0 at the end."""
+        for number, (node, cycles) in enumerate(zip(nodes, slices, strict=True)):
+            yield f"    if (at <= {number}u) {{"
+            yield from self._nodes((node,), "        ")
+            if number + 1 < len(nodes):
+                yield f"        if (budget <= {cycles}u)"
+                yield f"            return {number + 1}u;"
+                yield f"        budget -= {cycles}u;"
+            yield "    }"
+        yield "    return 0u;"
 
     def _arena(self, used: set[str]) -> Iterator[str]:
         """Where in the arena each temporary lies; and what this entry has no use for."""

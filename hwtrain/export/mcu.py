@@ -22,6 +22,7 @@ from hwtrain.errors import ProgramError, RunError
 from hwtrain.export.folder import array_c, render, run_test, whole_folder
 from hwtrain.export.host_c import TYPES, host_c, identifiers, in_comment, refuse_missing
 from hwtrain.export.run import InterpretRunner, Memory
+from hwtrain.export.slices import part_cycles
 from hwtrain.files import write_file
 from hwtrain.program.ir import Program
 from hwtrain.shipped import shipped
@@ -31,7 +32,7 @@ CHECKED = 3
 """Steps of the self test on the board."""
 STACK = 12_000
 """Bytes of stack, at least, that the products' panels and a gradient's strip need on any core."""
-HEAD = 8
+HEAD = 16
 FLAGS = (
     "-std=c11",
     "-O2",
@@ -154,7 +155,7 @@ class _Layout:
     def content(self, memory: Memory, step: int) -> bytes:
         """What the learned part of the arena holds; little-endian, as every core is."""
         room = bytearray(self.learned)
-        room[:HEAD] = np.array([0x68777431, step], "<u4").tobytes()
+        room[:HEAD] = np.array([0x68777431, step, 0, 0], "<u4").tobytes()
         for name, at in self.offsets.items():
             values = memory[name].tobytes()
             room[at : at + len(values)] = values
@@ -162,7 +163,8 @@ class _Layout:
 
 
 def _write(program: Program, samples: Memory, lr: float, folder: Path, title: str) -> int:
-    printed = host_c(program, many=False, rate="float")
+    parts = part_cycles(program, "step")
+    printed = host_c(program, many=False, rate="float", slices=parts)
     layout = _Layout(program, printed.arena)
     steps, n = max(100, len(samples["x"])), len(samples["x"])
     runner = InterpretRunner(program)
@@ -196,7 +198,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
     given: dict[str, Any] = {
         "name": in_comment(program.listing.name),
         "title": title,
-        "printed": printed.source.replace("void hwt_step(", "static void net_step(").replace(
+        "printed": printed.source.replace("uint32_t hwt_step(", "static uint32_t net_step(").replace(
             "void hwt_predict(", "static void net_predict("
         ),
         "contents": "\n\n".join(contents),
@@ -214,6 +216,8 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         "steps": steps,
         "samples": n,
         "checked": CHECKED,
+        "step_cycles": sum(parts),
+        "part_cycles": max(parts),
         "learned_crc": zlib.crc32(checked),
         "outputs_crc": zlib.crc32(outputs),
     }

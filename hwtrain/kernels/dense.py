@@ -163,6 +163,5 @@ def _whole(equation: str, w: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
 def _halves(form: str, rows: Tensor, w: Tensor, columns: int) -> Tensor:
     """Every group's product of (batch, groups, terms) and W."""
     y = np.empty((*rows.shape[:2], columns), np.float16)
-    for group in range(w.shape[0]):
-        fp16_native.product(form, rows[:, group].contiguous().numpy(), w[group].numpy(), y[:, group])
+    fp16_native.product(form, rows.contiguous().numpy().swapaxes(0, 1), w.numpy(), y.swapaxes(0, 1))
     return torch.from_numpy(y)

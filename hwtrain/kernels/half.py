@@ -189,12 +189,11 @@ def _update(
         w, x, d, scaling, counts = (part.numpy() for part in (w, x, d, scaling, counts))
     # (groups, out, pairs) by (groups, pairs, in_)
     gradient = np.zeros(w.shape, np.float32)
-    for group in range(w.shape[0]):
-        if fast:
-            left, right = np.ascontiguousarray(d[:, group]), np.ascontiguousarray(x[:, group])
-            fp16_native.product("gradient", left, right, gradient[group])
-        else:
-            gradient[group] = fp16.chunked(d[:, group].T, x[:, group])
+    if fast:
+        left, right = (np.ascontiguousarray(part).swapaxes(0, 1) for part in (d, x))
+        fp16_native.product("gradient", left, right, gradient)
+    for group in range(0 if fast else w.shape[0]):
+        gradient[group] = fp16.chunked(d[:, group].T, x[:, group])
     factor = np.float32(scale) * np.float32(2.0 ** -int(scaling[0]))
     finite = np.isfinite(gradient)
     with np.errstate(all="ignore"):

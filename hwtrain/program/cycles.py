@@ -167,6 +167,11 @@ def pick(name: str, constant: Constant, corner: Corner) -> float:
 
 def costs(program: Program, entry: Entry, on: _Machine) -> list[Cost]:
     """Of every call of an entry in order, those of a ``repeat`` as often as it runs."""
+    return costs_of(program, program.entries[entry], on)
+
+
+def costs_of(program: Program, nodes: tuple[Node, ...], on: _Machine) -> list[Cost]:
+    """The same of some nodes."""
     found: list[Cost] = []
 
     def add(nodes: tuple[Node, ...], times: int, into: list[Cost]) -> None:
@@ -185,7 +190,7 @@ def costs(program: Program, entry: Entry, on: _Machine) -> list[Cost]:
                     for body in (*node.bodies, node.join):
                         add(body, times, into)
 
-    add(program.entries[entry], 1, found)
+    add(nodes, 1, found)
     return found
 
 
