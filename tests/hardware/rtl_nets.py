@@ -23,7 +23,10 @@ HARNESS = shipped("fpga") / "bench" / "cosim.cpp"
 def made(
     card: str, net: str, lanes: int, lr: float, loss: str = "softmax2", **more: Any
 ) -> tuple[Program, RtlNet]:
-    bound, _ = place(Spec("device", "backprop", card, seed=0, lr=lr), make_config(loss=loss), mlp(net))
+    mode = more.get("mode")
+    spec = Spec("device", "speculative" if mode else "backprop", card, seed=0, lr=lr)
+    config = make_config(loss=loss, rule_options={"mode": mode} if mode else None)
+    bound, _ = place(spec, config, mlp(net))
     program = lower(bound, shape=(int(net.split("-")[0]),), batch=more.get("batch", 1))
     return program, rtl_net(program, lanes, lr)
 
