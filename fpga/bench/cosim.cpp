@@ -94,6 +94,7 @@ int main(int argc, char **argv) {
     const uint32_t hash = *p++;
     const long weights = *p++, steps = *p++, inputs = *p++, classes = *p++;
     const int32_t first_step = *p++;
+    const long late = *p++;  // results that are held back until the next sample, or until no more is learned
     const int32_t *places = p, *lanes = places + weights, *before = lanes + weights, *after = before + weights;
     const int32_t *x = after + weights, *labels = x + steps * inputs;
     const int32_t *z = labels + steps, *loss = z + steps * classes;
@@ -118,6 +119,10 @@ int main(int argc, char **argv) {
     long sent = 0, got = 0, beat = 0, place = 0, wrong_frames = 0, wrong = 0, idle = 0;
     uint64_t first_end = 0, last_end = 0;
     while (got < steps) {
+        if (late && sent == steps && got == steps - late) {
+            top.m_axis_tready = 0;
+            axi_write(Control, 0);
+        }
         if (!top.s_axis_tvalid && sent < steps && !chance()) {
             if (beat == 0 && wrong == 0 && stall && sent % 7 == 3 && wrong_frames < sent / 7 + 1) wrong = 1 + sent % 3;
             const bool shorter = wrong == 1 && beat == inputs - 1, longer = wrong == 2;
@@ -133,7 +138,7 @@ int main(int argc, char **argv) {
             compare(value, place < classes ? z[got * classes + place] : loss[got], got);
             compare(top.m_axis_tlast, place == classes, got);
             if (top.m_axis_tlast || place == classes) {
-                (got ? last_end : first_end) = now;
+                if (got < steps - late) (got ? last_end : first_end) = now;
                 got++, place = 0;
             } else {
                 place++;

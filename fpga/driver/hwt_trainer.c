@@ -71,14 +71,25 @@ void hwt_trainer_soft_reset(const hwt_trainer_port *port)
     port->write(port->bus, HWT_CONTROL, learn | HWT_CONTROL_SOFT_RESET);
 }
 
-int hwt_trainer_step(const hwt_trainer_port *port, const hwt_trainer_net *net, const int32_t *frame, int32_t *result)
+int hwt_trainer_send(const hwt_trainer_port *port, const hwt_trainer_net *net, const int32_t *frame)
 {
-    const uint32_t classes = net->layer[net->layers - 1].out;
     port->send(port->bus, frame, net->layer[0].in + 1);
     if (port->read(port->bus, HWT_STATUS) & HWT_STATUS_ERROR) {
         port->write(port->bus, HWT_STATUS, HWT_STATUS_ERROR);
         return HWT_WRONG_FRAME;
     }
-    port->receive(port->bus, result, classes + 1);
     return HWT_OK;
+}
+
+void hwt_trainer_result(const hwt_trainer_port *port, const hwt_trainer_net *net, int32_t *result)
+{
+    port->receive(port->bus, result, net->layer[net->layers - 1].out + 1);
+}
+
+int hwt_trainer_step(const hwt_trainer_port *port, const hwt_trainer_net *net, const int32_t *frame, int32_t *result)
+{
+    const int sent = hwt_trainer_send(port, net, frame);
+    if (sent == HWT_OK)
+        hwt_trainer_result(port, net, result);
+    return sent;
 }

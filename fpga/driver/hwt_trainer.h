@@ -50,7 +50,13 @@ void hwt_trainer_predict(const hwt_trainer_port *port);
 /* Drop what is on its way. */
 void hwt_trainer_soft_reset(const hwt_trainer_port *port);
 
-/* One sample: frame holds the inputs and then the label; result the scores, as before learning, and then the loss. */
+/* One sample: frame holds the inputs and then the label; result the scores, as before learning, and then the loss.
+ * A block of mode lookahead gives a result when it has the next sample, or is asked for a weight or to predict: send
+ * two samples before the first result is taken, and predict before the last one. */
+int hwt_trainer_send(const hwt_trainer_port *port, const hwt_trainer_net *net, const int32_t *frame);
+void hwt_trainer_result(const hwt_trainer_port *port, const hwt_trainer_net *net, int32_t *result);
+
+/* Both, one after the other: not for a block of mode lookahead while it learns. */
 int hwt_trainer_step(const hwt_trainer_port *port, const hwt_trainer_net *net, const int32_t *frame, int32_t *result);
 
 #ifdef __cplusplus

@@ -32,7 +32,8 @@ module hwt_engine #(
   parameter int UpdateShift = 0,
   parameter int UpdateRounding = 3,
   parameter bit SquaredError = 1'b0,
-  parameter logic [2047:0] Keys = '0  // of update noise: weights of layer k at 2k, biases at 2k + 1
+  parameter logic [2047:0] Keys = '0,  // of update noise: weights of layer k at 2k, biases at 2k + 1
+  parameter bit InputGradient = 1'b0   // the gradient of the inputs is found, too; these are rectified
 ) (
   input  logic                        clk_i,
   input  logic                        rst_ni,
@@ -55,6 +56,10 @@ module hwt_engine #(
   output logic [SignalBits-1:0]       z_o,
   output logic                        loss_valid_o,
   output logic [31:0]                 loss_o,
+  // Words of the inputs' gradient, while it learns.
+  output logic [Lanes-1:0]            gradient_we_o,
+  output logic [15:0]                 gradient_waddr_o,
+  output logic [Lanes*SignalBits-1:0] gradient_o,
   // Weights, one at a time, between samples: req is held until done.
   input  logic                        host_req_i,
   input  logic                        host_we_i,
@@ -182,12 +187,12 @@ module hwt_engine #(
           word_q    <= WeightBase[at+:16];
           element_q <= '0;
           row_q     <= along ? {16'd0, in_size} << LaneIndex : 32'(Lanes);
-          state_q   <= !learn_q ? Drain : Layers == 1 ? Update : Backward;
+          state_q   <= !learn_q ? Drain : Layers == 1 && !InputGradient ? Update : Backward;
         end
       end
       Backward: if (issue && done) begin
         wait_q <= tree ? TreeWait : LaneWait;
-        if (layer_q == 4'd1) begin
+        if (layer_q == (InputGradient ? 4'd0 : 4'd1)) begin
           state_q   <= Update;
           layer_q   <= LastLayer;
           word_q    <= WeightBase[{LastLayer, 4'd0}+:16];
@@ -302,7 +307,7 @@ module hwt_engine #(
   logic [Lanes-1:0] weight_we, bias_we, act_we, d_we;
   logic [Lanes*MasterBits-1:0] weight_rdata, bias_rdata, new_weights;
   logic [Lanes*WordBits-1:0] word_rdata;
-  logic [Lanes*SignalBits-1:0] act_rdata, d_rdata, result_q;
+  logic [Lanes*SignalBits-1:0] act_rdata, own_rdata, d_rdata, result_q;
   logic [15:0] weight_raddr, weight_waddr, bias_waddr, d_waddr;
   logic [Lanes*SignalBits-1:0] d_wdata;
 
@@ -329,10 +334,11 @@ module hwt_engine #(
   end
   assign backward_sum = sum_tree ? kinds[2*(Sum+LaneIndex)+:2] == KindBackward
                                  : valid[Sum] && kinds[2*Sum+:2] == KindBackward;
-  assign x_addr_o = along_at[0] ? seq0 >> LaneIndex : block0;
+  assign x_addr_o = InputGradient && backward_sum ? sum_place : along_at[0] ? seq0 >> LaneIndex : block0;
   assign act_addr = backward_sum ? OutBase[{sum_layer-4'd1, 4'd0}+:16] + sum_place :
       kinds[1:0] == KindLoss ? OutBase[{layer0, 4'd0}+:16] + (seq0 >> LaneIndex) :
       OutBase[{layer0-4'd1, 4'd0}+:16] + (along_at[0] ? seq0 >> LaneIndex : block0);
+  assign act_rdata = InputGradient && sum1_backward && sum1_layer == '0 ? x_rdata_i : own_rdata;
   assign d_addr = OutBase[{layer0, 4'd0}+:16] + (along_at[0] ? block0 : seq0 >> LaneIndex);
   assign bias_addr = state_q == Host || state_q == Idle ? host_word_i :
       kinds[1:0] == KindUpdate ? OutBase[{layer0, 4'd0}+:16] + block0 :
@@ -348,7 +354,7 @@ module hwt_engine #(
     .raddr_i(bias_addr), .rdata_o(bias_rdata)
   );
   hwt_ram #(.Depth(OutWords), .Lanes(Lanes), .LaneBits(SignalBits)) u_outputs (
-    .clk_i, .we_i(act_we), .waddr_i(act_waddr), .wdata_i(result_q), .raddr_i(act_addr), .rdata_o(act_rdata)
+    .clk_i, .we_i(act_we), .waddr_i(act_waddr), .wdata_i(result_q), .raddr_i(act_addr), .rdata_o(own_rdata)
   );
   hwt_ram #(.Depth(OutWords), .Lanes(Lanes), .LaneBits(SignalBits)) u_gradients (
     .clk_i, .we_i(d_we), .waddr_i(d_waddr), .wdata_i(d_wdata), .raddr_i(d_addr), .rdata_o(d_rdata)
@@ -517,7 +523,7 @@ module hwt_engine #(
   end
 
   // ---------------------------------------------------------------- what is written
-  logic host_writes, updated, end_valid, end_backward;
+  logic host_writes, updated, end_valid, end_backward, end_inputs;
   logic [Lanes-1:0] host_lanes, end_lanes, loss_lanes;
   logic end_is_pass;  // updates and scores come by here, too
   logic d_valid;
@@ -537,10 +543,14 @@ module hwt_engine #(
   assign act_we       = end_valid && !end_backward && end_is_pass ? end_lanes : '0;
   assign act_waddr    = OutBase[{end_layer, 4'd0}+:16] + end_place;
   assign loss_lanes   = Lanes'(1) << d_index[LaneIndex-1:0];
-  assign d_we         = d_valid ? loss_lanes : end_valid && end_backward ? end_lanes : '0;
+  assign end_inputs   = InputGradient && end_layer == '0;
+  assign d_we         = d_valid ? loss_lanes : end_valid && end_backward && !end_inputs ? end_lanes : '0;
   assign d_waddr      = d_valid ? OutBase[{LastLayer, 4'd0}+:16] + (d_index >> LaneIndex) :
       OutBase[{end_layer-4'd1, 4'd0}+:16] + end_place;
   assign d_wdata      = d_valid ? {Lanes{d_value}} : result_q;
+  assign gradient_we_o    = end_valid && end_backward && end_inputs ? end_lanes : '0;
+  assign gradient_waddr_o = end_place;
+  assign gradient_o       = result_q;
   assign end_is_pass  = end_tree || kinds[2*End+:2] == KindForward;
 
   logic [LaneIndex+$clog2(MasterBits)-1:0] host_at;

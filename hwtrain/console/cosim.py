@@ -23,7 +23,7 @@ def print_cosim(folder: Path, steps: int, *, as_json: bool) -> bool:
     )
     print(
         f"  {found.cycles_per_step:,.2f} cycles a step, {found.model:,} by the model; {found.wrong_frames:,} "
-        f"wrong frames dropped; speculation: {found.hits} hits, {found.misses} misses (sequential)"
+        f"wrong frames dropped; speculation: {found.hits} hits, {found.misses} misses ({found.mode})"
     )
     return found.mismatches == 0
 

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 
 from hwtrain.errors import ProgramError, RunError
-from hwtrain.export.rtl import RtlNet, build_hash, cycles, rtl_net, weights_in_order
+from hwtrain.export.rtl import Mode, RtlNet, build_hash, cycles, rtl_net, scores, weights_in_order
 from hwtrain.export.run import Memory
 from hwtrain.program.interpret import Interpreter
-from hwtrain.program.ir import Program, load_program
+from hwtrain.program.ir import Entry, Program, load_program
 from hwtrain.sim import verilator
 from hwtrain.strict_toml import Strict
 
@@ -40,10 +40,11 @@ class RtlSettings(Strict):
 
 @dataclass(frozen=True)
 class Cosim:
-    """What was compared. ``hits`` and ``misses`` are those of speculation: the sequential mode has none.
+    """What was compared. ``hits`` and ``misses`` are those of speculation: neither mode of the RTL has any.
 
-    ``cycles_per_step`` is measured, from the last result of the first step to that of the last; ``model`` is
-    what hwtrain.export.rtl.cycles says; ``changed`` is the share of weights that learning changed.
+    ``cycles_per_step`` is measured, from the last result of the first step to that of the last (in mode
+    ``lookahead`` to that before, since the last is not pushed out by a sample); ``model`` is what
+    hwtrain.export.rtl.cycles says; ``changed`` is the share of weights that learning changed.
     """
 
     steps: int
@@ -56,6 +57,7 @@ class Cosim:
     first_wrong: int
     wrong_frames: int
     changed: float
+    mode: Mode
 
 
 def exported(folder: Path) -> tuple[Program, RtlSettings, list[Path]]:
@@ -82,15 +84,15 @@ def cosim(folder: Path, steps: int = 1000) -> Cosim:
     Raises:
         HwtrainError: no such folder, or a tool that is missing or refuses it.
     """
-    if steps < 2:
-        raise ProgramError(f"steps = {steps}: at least 2")
     program, settings, sources = exported(folder)
     try:
         samples = read_tensors((folder / "samples.safetensors").read_bytes())
     except (OSError, SafetensorError):
         raise no_export(folder) from None
-    x, labels = (np.resize(samples[name], (steps, *samples[name].shape[1:])) for name in ("x", "labels"))
     net = rtl_net(program, settings.lanes, settings.lr)
+    if steps < 2 + net.late:
+        raise ProgramError(f"steps = {steps}: at least {2 + net.late}")
+    x, labels = (np.resize(samples[name], (steps, *samples[name].shape[1:])) for name in ("x", "labels"))
     sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sources]
     return simulate(program, net, sources, folder / "cosim.cpp", {"x": x, "labels": labels}, settings)
 
@@ -131,11 +133,12 @@ def simulate(
         mismatches=sum(run[2] for run in found),
         hits=0,
         misses=0,
-        cycles_per_step=free[3] / (steps - 1),
+        cycles_per_step=free[3] / (steps - 1 - net.late),
         model=cycles(net),
         first_wrong=min(wrong, default=-1),
         wrong_frames=sum(run[5] for run in found),
         changed=changed,
+        mode=net.mode,
     )
 
 
@@ -145,7 +148,13 @@ def vectors(
     """What the harness reads, and the share of weights that the steps changed; both by the interpreter."""
     interpreter = Interpreter(program)
     before = weights_in_order(net, interpreter.memory)
-    scores, losses = [], []
+    judged: list[NDArray[Any]] = []
+    losses: list[int] = []
+
+    def result(entry: Entry, loss: str) -> None:
+        judged.append(interpreter.memory[scores(program, entry)].reshape(-1).astype(np.int32))
+        losses.append(int(interpreter.memory[loss].reshape(-1)[0]))
+
     for step, (x, label) in enumerate(zip(samples["x"], samples["labels"], strict=True)):
         interpreter.run(
             "step",
@@ -153,11 +162,15 @@ def vectors(
             lr=settings.lr,
             step=settings.first_step + step,
         )
-        scores.append(interpreter.memory[net.scores].reshape(-1).astype(np.int32))
-        losses.append(int(interpreter.memory["loss"].reshape(-1)[0]))
+        if step >= net.late:
+            result("step", "loss")
+    if net.late:  # the block does it when it is asked for a weight, or to learn no more
+        interpreter.run("flush", {}, lr=settings.lr, step=settings.first_step + len(losses) + net.late)
+        result("flush", "owed")
     after = weights_in_order(net, interpreter.memory)
     places = list(net.places())
     head = [build_hash(net), len(places), len(losses), net.layers[0].in_, net.classes, settings.first_step]
+    head.append(net.late)
     parts: list[NDArray[Any]] = [
         np.array(head, np.int64),
         np.array([place for _, _, place, _ in places], np.int64),
@@ -166,7 +179,7 @@ def vectors(
         after,
         samples["x"].reshape(-1),
         samples["labels"].reshape(-1),
-        np.concatenate(scores),
+        np.concatenate(judged),
         np.array(losses, np.int64),
     ]
     words = np.concatenate([part.astype(np.int64) for part in parts]).astype(np.uint32)

@@ -1,7 +1,7 @@
 """A program as parameters of fpga/rtl: its layers, where each weight lies, how many cycles a step takes.
 
 Weights lie in words of ``lanes``: of consecutive outputs for one input, or of consecutive inputs for one
-output, whichever takes fewer words.
+output, whichever takes fewer words. In mode ``lookahead`` the first layer's lie along its outputs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hwtrain.arith.fixed import Numbers
 from hwtrain.errors import ProgramError
 from hwtrain.kernels.fixed import halvings
-from hwtrain.program.ir import Call, Program, Scalar
+from hwtrain.program.ir import Call, Entry, Program, Scalar, walk
 
 _ROUNDINGS = {"half-up": 0, "floor": 1, "half-even": 2, "stochastic": 3}
 _LAYERS, _SIZE = 16, 1 << 16
@@ -27,6 +27,12 @@ _OURS = (
     *("bias.ones", "bias.add", "dense.read", "dense.read_t", "pot.read", "pot.read_t", "pot.encode"),
     *("fixed.requantize", "fixed.add_outer", "relu.forward", "relu.input_gradient", *_LOSSES),
 )
+_LOOKAHEAD = (
+    "fixed.correct",
+    *(f"vector.{name}" for name in ("gate", "gate_loss", "copy", "copy_labels", "mark")),
+)
+
+Mode = Literal["sequential", "lookahead"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,23 @@ class RtlNet:
     code_bits: int
     update_shift: int
     loss: Literal["softmax2", "squared_error"]
-    scores: str
+    mode: Mode = "sequential"
+
+    @property
+    def late(self) -> int:
+        """How many samples the block has taken before the result of the first is out, less one."""
+        return int(self.mode == "lookahead")
+
+    @property
+    def bases(self) -> list[tuple[int, int]]:
+        """Of every layer the first word of its weights and of its outputs, in the memories it lies in."""
+        found, word, out_word = [], 0, 0
+        for number, layer in enumerate(self.layers):
+            if number == 1 and self.mode == "lookahead":
+                word = out_word = 0
+            found.append((word, out_word))
+            word, out_word = word + layer.words, out_word + layer.out_blocks
+        return found
 
     @property
     def noise(self) -> bool:
@@ -81,8 +103,7 @@ class RtlNet:
 
     def places(self) -> Iterator[tuple[str, int, int, int]]:
         """Of every weight: buffer, index in it, place register, lane. A layer's biases follow its weights."""
-        word = out_word = 0
-        for number, layer in enumerate(self.layers):
+        for number, (layer, (word, out_word)) in enumerate(zip(self.layers, self.bases, strict=True)):
             for index in range(layer.in_ * layer.out):
                 output, input_ = divmod(index, layer.in_)
                 lane, along = (output, input_) if layer.along else (input_, output)
@@ -92,7 +113,6 @@ class RtlNet:
             for index in range(layer.out):
                 place = 1 << 31 | number << 16 | (out_word + index // self.lanes)
                 yield layer.biases, index, place, index % self.lanes
-            word, out_word = word + layer.words, out_word + layer.out_blocks
 
 
 @dataclass(frozen=True)
@@ -119,31 +139,40 @@ def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
     batch = program.buffers["x"].shape[0]
     if batch != 1:
         raise ProgramError(f"batches of {batch}: the RTL learns sample by sample: train with --batch 1")
-    calls = [node for node in program.entries["step"] if isinstance(node, Call)]
-    for node in program.entries["step"]:
-        if not isinstance(node, Call) or node.kernel not in _OURS:
-            what = f"layer {node.where}: {node.kernel}" if isinstance(node, Call) else node.kind
-            raise ProgramError(f"{what} has no RTL: export a net of dense layers and relu, rule backprop")
+    nodes, calls = program.entries["step"], list(walk(program.entries["step"]))
     names = {call.kernel for call in calls}
+    mode: Mode = "lookahead" if "fixed.correct" in names else "sequential"
+    known = _OURS + (_LOOKAHEAD if mode == "lookahead" else ())
+    odd_nodes = [node.kind for node in nodes if not isinstance(node, Call) and mode == "sequential"]
+    odd_calls = [f"layer {call.where}: {call.kernel}" for call in calls if call.kernel not in known]
+    if odd_nodes or odd_calls:
+        raise ProgramError(
+            f"{[*odd_calls, *odd_nodes][0]} has no RTL: export a net of dense layers and relu, rule backprop "
+            "or rule speculative with mode=lookahead"
+        )
     loss = next((call for call in calls if call.kernel in _LOSSES), None)
     writes = {call.tensors["w"].buffer: call for call in calls if call.kernel == "fixed.add_outer"}
     reads = [call for call in calls if call.kernel in ("pot.read", "dense.read")]
     if loss is None or len(reads) != len(writes) or len(reads) % 2:
         raise ProgramError("the RTL learns in every layer, by backprop, with softmax2 or squared-error")
-    layers = []
+    if mode == "lookahead" and len(reads) == 2:
+        raise ProgramError("one layer has nothing beside it, so no lookahead in RTL: take rule backprop")
+    layers: list[RtlLayer] = []
     for read, bias_read in zip(reads[::2], reads[1::2], strict=True):
         after = calls[calls.index(bias_read) :]
         codes = next(iter(read.tensors.values())).buffer
         weights, biases = codes.replace("/codes", "/weights"), bias_read.tensors["w"].buffer
         add = next(call for call in after if call.kernel == "bias.add")
+        if mode == "lookahead" and not layers:  # what was read ahead ends after it was corrected
+            after = calls[next(n for n, call in enumerate(calls) if call.kernel == "fixed.correct") :]
         end = next(call for call in after if call.kernel == "fixed.requantize")
         encode = [c for c in calls if c.kernel == "pot.encode" and c.tensors["codes"].buffer == codes]
         _, out, in_ = read.tensors["codes" if encode else "w"].shape
         by_output, by_input = -(-out // lanes) * in_, -(-in_ // lanes) * out
-        along = by_output <= by_input
+        along = by_output <= by_input or (mode == "lookahead" and not layers)
         layers.append(
             RtlLayer(
-                name=read.where,
+                name=weights.rpartition(".")[0],
                 in_=in_,
                 out=out,
                 weights=weights,
@@ -157,7 +186,7 @@ def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
                 out_blocks=-(-out // lanes),
             )
         )
-    cuts = {_cut(call, lr) for call in writes.values()}
+    cuts = {_cut(call, lr) for call in calls if call.kernel in ("fixed.add_outer", "fixed.correct")}
     most = {_int(call, "most") for call in calls if call.kernel == "pot.encode"}
     ones = {_int(call, "one") for call in calls if call.kernel == "bias.ones"}
     size = max([sum(layer.words for layer in layers), *(max(layer.in_, layer.out) for layer in layers)])
@@ -186,29 +215,57 @@ def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
         code_bits=(next(iter(most)) + 2).bit_length() if pot else 0,
         update_shift=next(iter(cuts)),
         loss="softmax2" if loss.kernel == "softmax2.forward" else "squared_error",
-        scores=loss.tensors["z"].buffer,
+        mode=mode,
     )
+
+
+def scores(program: Program, entry: Entry) -> str:
+    """The buffer of the scores that an entry's loss judges."""
+    return next(call.tensors["z"].buffer for call in walk(program.entries[entry]) if call.kernel in _LOSSES)
 
 
 def cycles(net: RtlNet) -> int:
     """Cycles from one learned sample to the next, where neither stream ever waits."""
-    lane_wait, tree_wait = 6, 6 + (net.lanes.bit_length() - 1)
-    forward = sum(layer.words + (lane_wait if layer.along else tree_wait) for layer in net.layers)
-    scores = max(forward, net.classes)  # the results of the sample before must be out
-    passes, gap = (4, 3) if net.loss == "softmax2" else (1, 0)
-    loss = passes * net.classes + (passes - 1) * gap + 6
-    backward = sum(layer.words + (tree_wait if layer.along else lane_wait) for layer in net.layers[1:])
-    start = scores + loss + backward
-    if net.noise:  # one address of random words after the other
-        start = max(start, 22 * 2 * len(net.layers))
+    if net.mode == "lookahead":
+        return _lookahead_cycles(net)
+    start = _passes(net, net.layers, 0)
     update = sum(layer.words + layer.out_blocks for layer in net.layers) + (13 if net.noise else 5)
     return max(start + update + 3, net.layers[0].in_ + 1)
 
 
+def _passes(net: RtlNet, layers: tuple[RtlLayer, ...], gap: int) -> int:
+    """Cycles of hwt_engine before its updates.
+
+    ``gap``: cycles between one sample of these layers and the next.
+    """
+    lane_wait, tree_wait = 6, 6 + (net.lanes.bit_length() - 1)
+    forward = sum(layer.words + (lane_wait if layer.along else tree_wait) for layer in layers)
+    judged = max(forward, net.classes - gap)  # the results of the sample before must be out
+    passes, idle = (4, 3) if net.loss == "softmax2" else (1, 0)
+    loss = passes * net.classes + (passes - 1) * idle + 6
+    back = layers if net.mode == "lookahead" else layers[1:]
+    backward = sum(layer.words + (tree_wait if layer.along else lane_wait) for layer in back)
+    start = judged + loss + backward
+    if net.noise:  # one address of random words after the other
+        start = max(start, 22 * 2 * len(layers))
+    return start
+
+
+def _lookahead_cycles(net: RtlNet) -> int:
+    """A sweep over the first layer beside a step of the others; then the correction, word after word."""
+    first, *others = net.layers
+    join = first.out_blocks * (net.numbers.signal_bits + 5)
+    sweep = first.words + first.out_blocks + (8 if net.noise else 0) + 8
+    start = _passes(net, tuple(others), join + 2)
+    engine = start + sum(layer.words + layer.out_blocks for layer in others) + (13 if net.noise else 5) + 4
+    return max(1 + max(sweep, engine) + join, first.in_ + 1)
+
+
 def memories(net: RtlNet) -> list[RtlMemory]:
     """Every hwt_ram of the block. Every lane is written by itself, so that each is a memory of its own."""
-    words = sum(layer.words for layer in net.layers)
-    out_words = sum(layer.out_blocks for layer in net.layers)
+    layers = net.layers[net.late :]
+    words = sum(layer.words for layer in layers)
+    out_words = sum(layer.out_blocks for layer in layers)
     signal, weight = net.numbers.signal_bits, net.numbers.weight_bits
     found = [
         ("weights", words, weight, net.lanes),
@@ -218,30 +275,46 @@ def memories(net: RtlNet) -> list[RtlMemory]:
         ("gradients", out_words, signal, net.lanes),
         ("samples", 2 * -(-net.layers[0].in_ // net.lanes), signal, net.lanes),
         ("results", net.classes + 1, signal, 1),
-        ("keys of noise", 2 * len(net.layers), 64, int(net.noise)),
+        ("keys of noise", 2 * len(layers), 64, int(net.noise)),
     ]
+    if net.mode == "lookahead":
+        first = net.layers[0]
+        found += [
+            ("weights of the first layer", first.words, weight, net.lanes),
+            ("biases of the first layer", first.out_blocks, weight, net.lanes),
+            ("sums ahead", first.out_blocks, net.lanes * acc_bits(net), 1),
+            ("gradients of the first layer", first.out_blocks, signal, net.lanes),
+            ("gradients put off", first.out_blocks, net.lanes * signal, 1),
+            ("outputs of the first layer", first.out_blocks, net.lanes * signal, 1),
+            ("two samples before", first.in_, signal, 1),
+            ("three samples before", first.in_, signal, 1),
+        ]
     return [RtlMemory(*one) for one in found if one[3]]
 
 
 def products(net: RtlNet) -> int:
-    """Products that become multiplier blocks: one a lane, one of the loss; none where weights are shifts."""
-    return 0 if net.code_bits else net.lanes + 1
+    """Products that become multiplier blocks: one a lane, one of the loss; none where weights are shifts.
+
+    The first layer of a lookahead has two a lane, and one for the overlap of two samples.
+    """
+    return 0 if net.code_bits else net.lanes + 1 + net.late * (2 * net.lanes + 1)
+
+
+def acc_bits(net: RtlNet) -> int:
+    """Of an accumulator: room for every sum, its bias, and what a lookahead corrects (31 bits)."""
+    numbers = net.numbers
+    longest = max(max(layer.in_, layer.out) for layer in net.layers)
+    lane_bits = net.code_bits and (1 << (net.code_bits - 1)) - 1
+    product = numbers.signal_bits + (lane_bits or numbers.weight_bits)
+    bias = numbers.weight_bits + numbers.signal_frac - min(layer.bias_shift for layer in net.layers)
+    return max(product + longest.bit_length(), bias, 31 * net.late) + 2
 
 
 def module_text(net: RtlNet) -> str:
     """hwt_net.sv: hwt_trainer with the numbers of this net."""
     layers, numbers = net.layers, net.numbers
-    word = out_word = 0
-    bases, out_bases = [], []
-    for layer in layers:
-        bases.append(word)
-        out_bases.append(out_word)
-        word, out_word = word + layer.words, out_word + layer.out_blocks
+    last, (word, out_word) = layers[-1], net.bases[-1]
     keys = [key for layer in layers for key in layer.keys]
-    longest = max(max(layer.in_, layer.out) for layer in layers)
-    lane_bits = net.code_bits and (1 << (net.code_bits - 1)) - 1
-    product = numbers.signal_bits + (lane_bits or numbers.weight_bits)
-    bias = numbers.weight_bits + numbers.signal_frac - min(layer.bias_shift for layer in layers)
     parameters: dict[str, str] = {
         "Inputs": str(layers[0].in_),
         "Classes": str(net.classes),
@@ -251,15 +324,15 @@ def module_text(net: RtlNet) -> str:
         "SignalBits": str(numbers.signal_bits),
         "MasterBits": str(numbers.weight_bits),
         "CodeBits": str(net.code_bits),
-        "AccBits": str(max(product + longest.bit_length(), bias) + 2),
-        "WeightWords": str(word),
-        "OutWords": str(out_word),
+        "AccBits": str(acc_bits(net)),
+        "WeightWords": str(word + last.words),
+        "OutWords": str(out_word + last.out_blocks),
         "InSize": _table([layer.in_ for layer in layers]),
         "OutSize": _table([layer.out for layer in layers]),
         "LaneBlocks": _table([layer.blocks for layer in layers]),
         "OutBlocks": _table([layer.out_blocks for layer in layers]),
-        "WeightBase": _table(bases),
-        "OutBase": _table(out_bases),
+        "WeightBase": _table([word for word, _ in net.bases]),
+        "OutBase": _table([out_word for _, out_word in net.bases]),
         "Frac": _table([layer.frac for layer in layers]),
         "BiasShift": _table([layer.bias_shift for layer in layers]),
         "PotLow": _table([layer.low for layer in layers]),
@@ -272,6 +345,13 @@ def module_text(net: RtlNet) -> str:
         "SquaredError": f"1'b{int(net.loss == 'squared_error')}",
         "Keys": "2048'h" + "".join(f"{k1:08x}{k0:08x}" for k0, k1 in reversed(keys)),
     }
+    if net.mode == "lookahead":
+        first = layers[0]
+        parameters |= {
+            "Lookahead": "1'b1",
+            "FirstWords": str(first.words),
+            "FirstBlocks": str(first.out_blocks),
+        }
     ports = [
         *[("input", 1, name) for name in ("aclk", "aresetn")],
         *[("input", 32, "s_axis_tdata"), ("input", 1, "s_axis_tvalid"), ("output", 1, "s_axis_tready")],
@@ -299,10 +379,8 @@ def module_text(net: RtlNet) -> str:
 def header_text(net: RtlNet) -> str:
     """hwt_net.h: what the C driver must know of this block."""
     rows, layers = [], net.layers
-    word = out_word = 0
-    for layer in layers:
+    for layer, (word, out_word) in zip(layers, net.bases, strict=True):
         rows.append(f"    {{{layer.in_}u, {layer.out}u, {int(layer.along)}u, {word}u, {out_word}u}},")
-        word, out_word = word + layer.words, out_word + layer.out_blocks
     return (
         "/* The block of this folder, for hwt_trainer.c: written by hwtrain, not to be edited. */\n"
         '#ifndef HWT_NET_H\n#define HWT_NET_H\n\n#include "hwt_trainer.h"\n\n'
@@ -315,7 +393,7 @@ def header_text(net: RtlNet) -> str:
 def build_hash(net: RtlNet) -> int:
     """What the register says: 32 bits of a hash of everything that makes the block what it is."""
     known = json.dumps([str(layer) for layer in net.layers] + [str(net.lanes), str(net.numbers), net.loss])
-    return int.from_bytes(hashlib.sha256(f"{known}{net.update_shift}".encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(f"{known}{net.update_shift}{net.mode}".encode()).digest()[:4], "big")
 
 
 def weights_in_order(net: RtlNet, memory: dict[str, NDArray[Any]]) -> NDArray[np.int32]:

@@ -24,8 +24,10 @@ HARNESS = shipped("fpga") / "bench" / "cosim.cpp"
 def made(
     card: str, net: str, lanes: int, lr: float, loss: str = "softmax2", **more: Any
 ) -> tuple[Program, RtlNet]:
-    layers = mlp(net, loss=lookup("losses", loss)())
-    bound, _ = place(Spec("device", "backprop", card, seed=0, lr=lr), make_config(), layers)
+    mode = more.get("mode")
+    spec = Spec("device", "speculative" if mode else "backprop", card, seed=0, lr=lr)
+    config = make_config(rule_options={"mode": mode} if mode else None)
+    bound, _ = place(spec, config, mlp(net, loss=lookup("losses", loss)()))
     program = lower(bound, shape=(int(net.split("-")[0]),), batch=more.get("batch", 1))
     made_net = rtl_net(program, lanes, lr)
     assert made_net.loss == loss.replace("-", "_")

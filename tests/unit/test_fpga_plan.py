@@ -51,9 +51,13 @@ def test_a_memory_takes_the_form_that_needs_fewest_blocks(
     assert blocks_of(RtlMemory("m", words, bits, lanes), target("ecp5-25k").memory) == blocks
 
 
-@pytest.mark.parametrize("device", ["shift4", "fixed16"])
-def test_the_memories_are_those_of_the_elaborated_sources(device: str, tmp_path: Path) -> None:
-    _, net = made(device, "9-7-5", 4, 2**-7)
+@pytest.mark.parametrize(
+    ("device", "mode", "multiplied"), [("shift4", None, 0), ("fixed16", None, 5), ("fixed8", "lookahead", 14)]
+)
+def test_the_memories_are_those_of_the_elaborated_sources(
+    device: str, mode: str | None, multiplied: int, tmp_path: Path
+) -> None:
+    _, net = made(device, "9-7-5", 4, 2**-7, mode=mode)
     (tmp_path / "hwt_net.sv").write_text(module_text(net))
     names = " ".join(str(file) for file in sorted((shipped("fpga") / "rtl").glob("*.sv")))
     script = f"read_verilog -sv {names} {tmp_path}/hwt_net.sv; hierarchy -top hwt_net; flatten; dump m:*.mem"
@@ -62,7 +66,7 @@ def test_the_memories_are_those_of_the_elaborated_sources(device: str, tmp_path:
     found = re.findall(r"memory width (\d+) size (\d+) .*\.mem\n", done.stdout)
     ours = Counter((str(one.bits), str(one.words)) for one in memories(net) for _ in range(one.lanes))
     assert Counter(found) == ours
-    assert products(net) == (0 if device == "shift4" else 5)
+    assert products(net) == multiplied
 
 
 @pytest.mark.parametrize("name", FPGAS)

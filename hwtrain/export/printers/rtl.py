@@ -32,7 +32,7 @@ weights live inside. `hwt_net.sv` is the top, `hwt_net.f` lists the sources.
     hwtrain cosim .                # Verilator: 1,000 steps beside the interpreter, every weight compared
 
 One sample is a frame: each input as a code with {frac} bits after the point, then the label with TLAST.
-One result is a frame: the scores as they were before learning, then the loss with TLAST.
+One result is a frame: the scores as they were before learning, then the loss with TLAST.{late}
 `hwt_net.core` is for FuseSoC, `package_ip.tcl` with `hwt_net_ooc.xdc` for Vivado's IP packager; neither
 was run when they were written. `verify/` asserts the handshakes in a simulation.
 `driver/` holds the registers as a C header and as SystemRDL, and a bare-metal driver in C99; you give
@@ -46,6 +46,11 @@ models of others:
     pip install cocotb cocotbext-axi
     python bench/test_hwt_net.py   # Icarus; SIM=... names another, none was tried
 """
+
+
+_LATE = """
+The result of a sample comes when the next one has been read, a weight is asked for, or learning is
+turned off."""
 
 
 def describe(folder: Path, net: RtlNet) -> None:
@@ -106,6 +111,7 @@ class Rtl(Printer):
                 "frac": net.numbers.signal_frac,
                 "cycles": cycles(net),
                 "steps": len(samples["x"]),
+                "late": _LATE if net.late else "",
             }
             write_file(made / "README.md", _README.format(**title))
             found = cosim(made, max(len(samples["x"]), 2))
