@@ -350,7 +350,7 @@ static inline void hwt_half_add_to_master(int32_t groups, int32_t out, int32_t i
     HWT_UPDATE(HWT_TO_MASTER)
 }
 
-/* t = w + (rest + change) in float; w = round(t); rest = round(t - w). Shapes as above, rest as w. */
+/* t = w + (2^-11 rest + change) in float; w = round(t); rest = round(2^11 (t - w)). Shapes as above. */
 static inline void hwt_half_add_compensated(int32_t groups, int32_t out, int32_t in_, int32_t pairs, float scale,
                                             hwt_half *w, hwt_half *rest, const hwt_half *x, const hwt_half *d,
                                             int32_t *scaling, int32_t *counts)

@@ -52,13 +52,13 @@ static inline hwt_half hwt_narrow_at_random(float value, uint32_t noise)
     w[at] = hwt_narrow(master[at]); \
     moved = master[at] != before;
 
-/* t = w + (rest + change) in float; w = round(t); rest = round(t - w). */
+/* t = w + (2^-11 rest + change) in float; w = round(t); rest = round(2^11 (t - w)). */
 #define HWT_COMPENSATED \
     const float before = hwt_widen(w[at]); \
     const float kept = hwt_widen(rest[at]); \
-    const float total = before + (kept + change); \
+    const float total = before + (kept * 0x1p-11f + change); \
     w[at] = hwt_narrow(total); \
-    rest[at] = hwt_narrow(total - hwt_widen(w[at])); \
+    rest[at] = hwt_narrow((total - hwt_widen(w[at])) * 0x1p11f); \
     moved = hwt_widen(w[at]) != before || hwt_widen(rest[at]) != kept;
 
 /* w = w + change, rounded at random. */
