@@ -43,7 +43,7 @@ ARCHIVE = HERE.parent.parent / "shared" / "data" / "spoken_digits.zip"
 FIRST = "point3"
 """Of the layers that learn on the chip."""
 CARDS = ("float32", "fp16", "fp16-compensated")
-RATES = (0.003, 0.01, 0.03, 0.1)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 WRONG = (0.0, 0.3)
 WAYS = ("plain", "replay", "held-out")
 SEEDS = range(3)

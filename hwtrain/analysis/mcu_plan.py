@@ -23,6 +23,7 @@ from hwtrain.net import Net
 from hwtrain.nets.base import build
 from hwtrain.program.cycles import Corner, Cost, codes, costs, machine, pick, total, uncounted
 from hwtrain.program.ir import Call, Entry, Program
+from hwtrain.program.lean import lean
 from hwtrain.program.lower import lower
 from hwtrain.program.plan import lifetimes, plan
 from hwtrain.training.trial import Spec, place
@@ -220,7 +221,7 @@ def program_of(ask: Ask, device: str) -> Program:
     net: Net = build(ask.net, ask.shape, ask.classes, "relu")
     config: TrainConfig = make_config(device=device, rule=ask.rule, batch=ask.batch)
     bound, _ = place(Spec("device", ask.rule, device, seed=0, lr=0.1), config, net)
-    return lower(bound, ask.shape, ask.batch)
+    return lean(lower(bound, ask.shape, ask.batch))
 
 
 def refusal(ask: Ask, name: str, its: McuCard, found: Planned) -> str:

@@ -112,7 +112,8 @@ def refuse_missing(program: Program) -> None:
 
 
 def _unprinted(program: Program) -> Iterator[Call]:
-    text = (shipped("devices") / "mcu" / "src" / "hwt_net16.h").read_text()
+    folder = shipped("devices") / "mcu" / "src"
+    text = "".join((folder / name).read_text() for name in ("hwt_net16.h", "hwt_conv16.h"))
     for nodes in program.entries.values():
         for call in walk(nodes):
             if f"{call.meaning.c_name}(" not in text:

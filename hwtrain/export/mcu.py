@@ -25,6 +25,7 @@ from hwtrain.export.run import InterpretRunner, Memory
 from hwtrain.export.slices import part_cycles
 from hwtrain.files import write_file
 from hwtrain.program.ir import Program
+from hwtrain.program.lean import lean
 from hwtrain.shipped import shipped
 from hwtrain.sim.base import Core
 
@@ -51,7 +52,8 @@ HEADERS = ("hwt_math.h", "hwt_threefry.h")
 class Proof:
     """A run of an exported folder on a simulated core beside the host's interpreter.
 
-    ``instructions`` is of one training step; ``high_water`` counts the bytes of the arena that were written.
+    ``instructions`` is of one training step; ``high_water`` is where the last byte lies that was written, and
+    ``below`` counts bytes from the first one written in front of the arena on.
     """
 
     core: str
@@ -62,11 +64,12 @@ class Proof:
     instructions: int
     arena: int
     high_water: int
+    below: int
 
     @property
     def ok(self) -> bool:
         """Whether every bit is equal and nothing outside of the arena was written."""
-        return self.sha256 == self.expected and self.high_water <= self.arena
+        return self.sha256 == self.expected and self.high_water <= self.arena and not self.below
 
 
 def write_mcu(program: Program, samples: Memory, lr: float, folder: Path, title: str) -> int:
@@ -85,6 +88,8 @@ def write_mcu(program: Program, samples: Memory, lr: float, folder: Path, title:
         raise ProgramError(
             f"batch = {batch}: a core without doubles needs a power of two: train with --batch 4"
         )
+
+    program = lean(program)
 
     def write(made: Path) -> int:
         compared = _write(program, samples, float(np.float32(lr)), made, title)
@@ -133,6 +138,7 @@ def run_mcu(folder: Path, name: str, core: Core) -> Proof:
         instructions=round(int(numbers["count"]) / core.per_instruction),
         arena=expected["arena"],
         high_water=int(numbers["high"]),
+        below=int(numbers["below"]),
     )
 
 

@@ -28,6 +28,8 @@ F32 = NDArray[np.float32]
 Halves = NDArray[np.float16]
 PATIENCE = 200
 """Steps without an overflow, after which the loss scale doubles."""
+FINER = 2048.0
+"""What rounding left of a weight is kept so many times as large: as large as the weight, so no subnormal."""
 LARGEST_LOG2 = 15
 """2^15 is the largest power of two of which the double is no half."""
 
@@ -72,7 +74,7 @@ def add_compensated(
     counts: Int[Tensor, "2"],
     scale: float,
 ) -> None:
-    """t = w + (rest + change) in float32; w = round(t); rest = round(t - w)."""
+    """t = w + (rest / ``FINER`` + change) in float32; w = round(t); rest = round(``FINER`` (t - w))."""
     _update(w, x, d, scaling, counts, scale, _compensated(rest.numpy()), fast=True)
 
 
@@ -140,9 +142,9 @@ def _to_master(master: F32) -> Keep:
 def _compensated(rest: Halves) -> Keep:
     def add(w: Halves, change: F32, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
         with np.errstate(all="ignore"):
-            total = w.astype(np.float32) + (rest.astype(np.float32) + change)
+            total = w.astype(np.float32) + (rest.astype(np.float32) / np.float32(FINER) + change)
             made = fp16.narrow(total)
-            left = fp16.narrow(total - made.astype(np.float32))
+            left = fp16.narrow((total - made.astype(np.float32)) * np.float32(FINER))
         still: NDArray[np.bool_] = (made == w) & (left == rest)
         w[...], rest[...] = np.where(where, made, w), np.where(where, left, rest)
         return still

@@ -14,7 +14,6 @@ Where an entry has a ``when``, its longer way counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from pydantic import Field
 
 from hwtrain.cards import Constant, McuCard
 from hwtrain.program.ir import Call, Entry, Node, Program, Ref, Repeat, Sections, When
+from hwtrain.program.lean import ROWS, WIDTH
 from hwtrain.shipped import shipped
 from hwtrain.strict_toml import Strict
 
@@ -204,10 +204,9 @@ def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
         form, groups, m, n, k = product
         macs = groups * m * n * k
         padded = groups * m * -(-n // on.code.columns) * on.code.columns * k
-        instructions, accesses = _split(on, form, groups, m, n, k)
-    each = _elements(call)
-    if each is not None:
-        values, per_value, per_call = each(on.code)
+        strip = (ROWS, WIDTH) if call.kernel.startswith("conv.") else (STRIP_ROWS, STRIP_COLUMNS)
+        instructions, accesses = _split(on, form, groups, m, n, k, strip)
+    for values, per_value, per_call in _elements(call, on.code):
         share = -(-values // on.cores)
         instructions += share * per_value + per_call
         accesses += operands / on.cores / on.access_bytes if product is None else 0.0
@@ -250,10 +249,16 @@ def _nbytes(program: Program, ref: Ref) -> int:
 
 def _product(call: Call) -> tuple[Form, int, int, int, int] | None:
     """Form, groups, m, n and k of a call that multiplies matrices."""
-    if call.kernel not in ("dense.read", "dense.read_t", "dense.add_outer") and not _updates(call.kernel):
+    known = ("dense.read", "dense.read_t", "dense.add_outer", "conv.forward", "conv.input_gradient")
+    if call.kernel not in known and not _updates(call.kernel):
         return None
     sizes = call.sizes()
     groups, out, in_ = sizes["groups"], sizes["out"], sizes["in_"]
+    if call.kernel.startswith("conv."):
+        pairs = sizes["batch"] * sizes["positions"]
+        if call.kernel == "conv.forward":
+            return "nn", groups, out, pairs, in_
+        return ("nn", groups, in_, pairs, out) if _back(call) else ("gradient", groups, out, in_, pairs)
     if call.kernel == "dense.read":
         return "nt", groups, sizes["batch"], out, in_
     if call.kernel == "dense.read_t":
@@ -262,25 +267,33 @@ def _product(call: Call) -> tuple[Form, int, int, int, int] | None:
 
 
 def _updates(kernel: str) -> bool:
-    return kernel.startswith("half.add_")
+    return kernel.startswith(("half.add_", "conv.add_"))
 
 
-def _split(on: _Machine, form: Form, groups: int, m: int, n: int, k: int) -> tuple[float, float]:
+def _back(call: Call) -> bool:
+    return call.kernel == "conv.input_gradient"
+
+
+def _split(
+    on: _Machine, form: Form, groups: int, m: int, n: int, k: int, strip: tuple[int, int]
+) -> tuple[float, float]:
     """Instructions and accesses of the busiest core: groups, rows or columns are shared, as is best."""
 
     def share(number: int) -> int:
         return -(-number // on.cores)
 
     ways = {(share(groups), m, n), (groups, share(m), n), (groups, m, share(n))}
-    return min(_one_core(on, form, *way, k) for way in ways)
+    return min(_one_core(on, form, *way, k, strip) for way in ways)
 
 
-def _one_core(on: _Machine, form: Form, groups: int, m: int, n: int, k: int) -> tuple[float, float]:
+def _one_core(
+    on: _Machine, form: Form, groups: int, m: int, n: int, k: int, strip: tuple[int, int]
+) -> tuple[float, float]:
     code = on.code
     weights = code.products[form]
     tiles = [(m, n)]
     if form == "gradient" and code.columns > 1:  # strip by strip, as hwt_net16.h goes through the weights
-        rows, columns = _parts(m, STRIP_ROWS), _parts(n, STRIP_COLUMNS)
+        rows, columns = _parts(m, strip[0]), _parts(n, strip[1])
         tiles = [(row, column) for row in rows for column in columns]
     instructions = accesses = 0.0
     size = 4 if code.columns == 1 else 2
@@ -298,26 +311,40 @@ def _parts(whole: int, most: int) -> list[int]:
 
 
 def _known(kernel: str, code: Code) -> tuple[float, float] | None:
-    name = {"layout.channels_last": "layout.channels_first"}.get(kernel, kernel)
-    return code.kernels.get(name)
+    name = kernel.replace("conv.add_", "half.add_")
+    return code.kernels.get(_LIKE.get(name, name))
 
 
-def _elements(call: Call) -> Callable[[Code], tuple[int, float, float]] | None:
-    """Values, instructions a value and of the call, given the code; None of a product alone."""
-    if _product(call) is not None and not _updates(call.kernel):
-        return None
-    if call.kernel == "bias.ones":
-        values = _size(call.results[0])
-    elif _updates(call.kernel):
-        values = _size(call.tensors["w"])
-    else:
+_LIKE = {
+    "layout.channels_last": "layout.channels_first",
+    "affine.add": "vector.add",
+    "affine.scale": "vector.add",
+    "conv.forward": "im2col.im2col",
+    "conv.input_gradient": "im2col.col2im",
+}
+"""Kernels whose instructions a value are taken to be those of another."""
+
+
+def _elements(call: Call, code: Code) -> list[tuple[int, float, float]]:
+    """Values, instructions a value and of the call: of what is no product."""
+    found = []
+    if call.kernel.startswith("conv."):
+        sizes = call.sizes()
+        window = (call.numbers["filter_"], call.numbers["stride"], call.numbers["padding"])
+        patches = sizes["batch"] * sizes["positions"] * sizes["groups"] * sizes["in_"]
+        name = "conv.input_gradient" if _back(call) else "conv.forward"
+        if _updates(call.kernel):
+            patches *= -(-sizes["out"] // ROWS)
+        if _updates(call.kernel) or _back(call) or window != (1, 1, 0):
+            found.append((patches, *(_known(name, code) or (GUESS, 0.0))))
+    elif _product(call) is None:
         values = max(_size(ref) for ref in (*call.tensors.values(), *call.results))
-
-    def of(code: Code) -> tuple[int, float, float]:
-        known = _known(call.kernel, code)
-        return (values, *(known or (NEVER_COUNTED.get(call.kernel, GUESS), 0.0)))
-
-    return of
+        if call.kernel == "bias.ones":
+            values = _size(call.results[0])
+        found.append((values, *(_known(call.kernel, code) or (NEVER_COUNTED.get(call.kernel, GUESS), 0.0))))
+    if _updates(call.kernel):
+        found.append((_size(call.tensors["w"]), *(_known(call.kernel, code) or (GUESS, 0.0))))
+    return found
 
 
 def _size(ref: Ref) -> int:

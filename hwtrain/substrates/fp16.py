@@ -101,7 +101,8 @@ class Fp16Array(Array):
         # In place: a program works on these very tensors.
         self._weights.copy_(weights)
         if self._beside is not None:
-            self._beside.copy_(weights if self._keep == "master" else weights - self._weights)
+            master = self._keep == "master"
+            self._beside.copy_(weights if master else (weights - self._weights) * half.FINER)
 
 
 class Fp16(Substrate):

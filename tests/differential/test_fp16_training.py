@@ -110,6 +110,18 @@ def test_small_changes_add_up_but_where_the_nearest_half_loses_them(device: str)
         assert lost == 0
 
 
+@pytest.mark.parametrize("device", ["fp16", "fp16-compensated"])
+def test_changes_below_half_of_the_smallest_half_add_up(device: str) -> None:
+    """2048 changes of 2^-26 to a weight of 2^-5, whose last place is 2^-15; 2^-24 is the smallest half."""
+    array, x = tiny(device, 2.0**-5, 1.0)
+    d = torch.full((1, 1, 1), 2.0**10, dtype=torch.float16)
+    for step in range(2048):
+        array.trial.ledger.clock.step = step
+        array.write(Outer(x, d, 2.0**-26))
+    assert float(array.peek()) == 2.0**-5 + 2.0**-15
+    assert array.live()["counts"].tolist() == [0, 0]
+
+
 def test_an_overflow_changes_nothing_and_halves_the_loss_scale() -> None:
     array, x = tiny("fp16", 1.0, 300.0)
     big = torch.full((1, 1, 1), 300.0, dtype=torch.float16)

@@ -106,7 +106,9 @@ def recomputed(program: Program) -> int:
 
 
 AIMS = {("resnet8", "backprop"): 512, ("ds-cnn", "backprop"): 256, ("resnet8", "shallow"): 64}
-"""kB of temporaries that a step should take; printed, for none is met."""
+"""kB of temporaries that a step should take."""
+MISSED = {("resnet8", "shallow")}
+"""Two whole images of its first stage are alive at a time, each of 32 kB."""
 
 
 @pytest.mark.parametrize(("net", "shape", "rule"), NETS)
@@ -114,7 +116,9 @@ def test_the_arena_is_within_5_percent_of_what_is_alive(net: str, shape: tuple[i
     program = program_of(Ask(net, shape, 10, rule), "fp16")
     laid, bound = plan(program), recomputed(program)
     naive = sum(program.buffers[name].nbytes for name in laid.offsets)
-    aim = f", aim < {AIMS[net, rule]} kB" if (net, rule) in AIMS else ""
+    most = AIMS.get((net, rule))
+    aim = f", aim < {most} kB" if most else ""
+    assert most is None or (laid.size < most * 1024) != ((net, rule) in MISSED)
     sys.stdout.write(
         f"{net} {rule}: arena {laid.size / 1024:.0f} kB, bound {bound / 1024:.0f}, "
         f"naive {naive / 1024:.0f}{aim}\n"

@@ -6,9 +6,10 @@
 #ifndef HWT_NET16_H
 #define HWT_NET16_H
 
+#include "hwt_conv16.h"
 #include "hwt_gemm16.h"
 #include "hwt_math.h"
-#include "hwt_threefry.h"
+#include "hwt_update16.h"
 
 #define HWT_IS_NAN(h) (((h) & 0x7FFFu) > 0x7C00u) /* they stay NaNs: gradients that overflow are looked for */
 
@@ -301,9 +302,6 @@ static inline void hwt_mse_input_gradient(int32_t batch, int32_t classes, const 
         d[i] = error[i] * (float)(2.0 / classes);
 }
 
-/* 2^n, n from -126 to 127. */
-HWT_INLINE float hwt_power(int32_t n) { return hwt_bits_float((uint32_t)(n + 127) << 23); }
-
 #define HWT_LARGEST_LOG2 15
 #define HWT_PATIENCE 200
 
@@ -324,29 +322,10 @@ static inline void hwt_half_scaled(int32_t batch, int32_t classes, const float *
     }
 }
 
-/* One of the two nearest halves, the farther one with the probability of its distance. */
-static inline hwt_half hwt_narrow_at_random(float value, uint32_t noise)
-{
-    const uint32_t bits = hwt_float_bits(value), rest = bits & 0x7FFFFFFFu, sign = bits >> 16 & 0x8000u;
-    const int32_t exponent = (int32_t)(rest >> 23);
-    if (rest > 0x7F800000u)
-        return 0x7E00u;
-    if (rest >= 0x47800000u)
-        return (hwt_half)(sign | 0x7C00u);
-    const int32_t deep = 126 - exponent, shift = deep < 13 ? 13 : deep;
-    if (shift > 31)
-        return (hwt_half)sign;
-    const uint32_t digits = (rest & 0x7FFFFFu) | (exponent > 0 ? 0x800000u : 0u);
-    const uint32_t cut = (digits + (noise & ((1u << shift) - 1u))) >> shift;
-    const uint32_t places = exponent > 112 ? (uint32_t)(exponent - 113) << 10 : 0u;
-    return (hwt_half)(sign | (cut + places < 0x7C00u ? cut + places : 0x7C00u));
-}
-
 #define HWT_STRIP_ROWS 4
 #define HWT_STRIP_COLUMNS 64
 
-/* The gradient of some rows and columns of W, for as many as fit the stack at a time; ``keep`` then does, for each
- * element at ``at`` with its finite change: add it, and say in ``moved`` whether anything kept has changed. */
+/* The gradient of some rows and columns of W, for as many as fit the stack at a time; then ``keep``. */
 #define HWT_UPDATE(keep) \
     const float factor = scale * hwt_power(-scaling[0]); \
     float sums[HWT_STRIP_ROWS * HWT_STRIP_COLUMNS]; \
@@ -359,20 +338,7 @@ static inline hwt_half hwt_narrow_at_random(float value, uint32_t noise)
                     sums[i] = 0.0f; \
                 hwt_gradient16(m, n, pairs, d + g * out + top, (ptrdiff_t)groups * out, x + g * in_ + left, \
                                (ptrdiff_t)groups * in_, sums, HWT_STRIP_COLUMNS); \
-                for (int32_t r = 0; r < m; r++) \
-                    for (int32_t c = 0; c < n; c++) { \
-                        const ptrdiff_t at = ((ptrdiff_t)g * out + top + r) * in_ + left + c; \
-                        const float gradient = sums[r * HWT_STRIP_COLUMNS + c]; \
-                        if ((hwt_float_bits(gradient) & 0x7F800000u) == 0x7F800000u) { \
-                            scaling[2] = 1; \
-                            counts[0]++; \
-                            continue; \
-                        } \
-                        const float change = factor * gradient; \
-                        int moved; \
-                        keep \
-                        counts[1] += change != 0.0f && !moved; \
-                    } \
+                HWT_KEEP(HWT_STRIP_COLUMNS, keep) \
             }
 
 /* master += change in float; w = round(master).
@@ -381,27 +347,15 @@ static inline void hwt_half_add_to_master(int32_t groups, int32_t out, int32_t i
                                           hwt_half *w, float *master, const hwt_half *x, const hwt_half *d,
                                           int32_t *scaling, int32_t *counts)
 {
-    HWT_UPDATE({
-        const float before = master[at];
-        master[at] = before + change;
-        w[at] = hwt_narrow(master[at]);
-        moved = master[at] != before;
-    })
+    HWT_UPDATE(HWT_TO_MASTER)
 }
 
-/* t = w + (rest + change) in float; w = round(t); rest = round(t - w). Shapes as above, rest as w. */
+/* t = w + (2^-11 rest + change) in float; w = round(t); rest = round(2^11 (t - w)). Shapes as above. */
 static inline void hwt_half_add_compensated(int32_t groups, int32_t out, int32_t in_, int32_t pairs, float scale,
                                             hwt_half *w, hwt_half *rest, const hwt_half *x, const hwt_half *d,
                                             int32_t *scaling, int32_t *counts)
 {
-    HWT_UPDATE({
-        const float before = hwt_widen(w[at]);
-        const float kept = hwt_widen(rest[at]);
-        const float total = before + (kept + change);
-        w[at] = hwt_narrow(total);
-        rest[at] = hwt_narrow(total - hwt_widen(w[at]));
-        moved = hwt_widen(w[at]) != before || hwt_widen(rest[at]) != kept;
-    })
+    HWT_UPDATE(HWT_COMPENSATED)
 }
 
 /* w = w + change, rounded at random. Shapes as above. */
@@ -410,12 +364,7 @@ static inline void hwt_half_add_at_random(int32_t groups, int32_t out, int32_t i
                                           const hwt_half *x, const hwt_half *d, int32_t *scaling, int32_t *counts)
 {
     const uint64_t point = hwt_threefry(key0, key1, step, 0);
-    HWT_UPDATE({
-        const float before = hwt_widen(w[at]);
-        const uint32_t noise = (uint32_t)hwt_threefry((uint32_t)point, (uint32_t)(point >> 32), (uint32_t)at, 0);
-        w[at] = hwt_narrow_at_random(before + change, noise);
-        moved = hwt_widen(w[at]) != before;
-    })
+    HWT_UPDATE(HWT_AT_RANDOM)
 }
 
 /* w = round(w + change). Shapes as above. */
@@ -423,11 +372,7 @@ static inline void hwt_half_add_to_nearest(int32_t groups, int32_t out, int32_t 
                                            hwt_half *w, const hwt_half *x, const hwt_half *d, int32_t *scaling,
                                            int32_t *counts)
 {
-    HWT_UPDATE({
-        const float before = hwt_widen(w[at]);
-        w[at] = hwt_narrow(before + change);
-        moved = hwt_widen(w[at]) != before;
-    })
+    HWT_UPDATE(HWT_TO_NEAREST)
 }
 
 #endif
