@@ -88,6 +88,12 @@ module hwt_lookahead #(
   logic [31:0] element_q, row_q, step_q, reads_step_q, rest_step_q, cycles_q, busy_q;
   logic [5:0]  phase_q;
   logic        issue, is_bias, block_last, join_last;
+  localparam logic [5:0] LastPhase = 6'(SignalBits + 4);
+  // These have names, for Icarus 11 loses a bit of what is compared in a port list.
+  logic        idle, joined, host_there;
+  assign idle       = state_q == Idle;
+  assign joined     = state_q == Join && phase_q == LastPhase;
+  assign host_there = state_q == Host && host_layer_i != '0 && !host_done_o;
   assign owes       = (rest_q && rest_learn_q) || writes_q;
   assign accepts    = in_valid_i && !in_done_o && !(host_req_i && !host_done_o) && (learn_i || !owes);
   assign flushes    = (rest_q || writes_q) && (!learn_i || (host_req_i && !host_done_o));
@@ -95,7 +101,6 @@ module hwt_lookahead #(
   assign issue      = state_q == Sweep;
   assign is_bias    = input_q == Inputs;
   assign block_last = block_q == 16'(FirstBlocks - 1);
-  localparam logic [5:0] LastPhase = 6'(SignalBits + 4);
   assign join_last  = block_last && phase_q == LastPhase;
 
   always_ff @(posedge clk_i) begin
@@ -231,7 +236,7 @@ module hwt_lookahead #(
   );
   // The outputs of the first layer, for the engine.
   hwt_ram #(.Depth(FirstBlocks), .Lanes(1), .LaneBits(Lanes*SignalBits)) u_hidden (
-    .clk_i, .we_i(state_q == Join && phase_q == LastPhase), .waddr_i(block_q), .wdata_i(result_q),
+    .clk_i, .we_i(joined), .waddr_i(block_q), .wdata_i(result_q),
     .raddr_i(hidden_addr), .rdata_o(hidden_rdata)
   );
   // The two samples before, each taking the place of the older one in the last sweep over the inputs.
@@ -374,7 +379,7 @@ module hwt_lookahead #(
     .clk_i,
     .rst_ni,
     .learn_i     (rest_learn_q),
-    .step_we_i   (state_q == Idle),
+    .step_we_i   (idle),
     .step_i      (rest_step_q),
     .step_o      (engine_step),
     .busy_o      (engine_busy),
@@ -393,7 +398,7 @@ module hwt_lookahead #(
     .gradient_we_o   (gradient_we),
     .gradient_waddr_o(gradient_waddr),
     .gradient_o      (gradient_wdata),
-    .host_req_i  (state_q == Host && host_layer_i != '0 && !host_done_o),
+    .host_req_i  (host_there),
     .host_we_i,
     .host_bias_i,
     .host_layer_i(host_layer_i - 4'd1),

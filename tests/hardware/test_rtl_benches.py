@@ -17,18 +17,20 @@ from hwtrain.shipped import shipped
 from tests.hardware.rtl_nets import RTL, made, samples
 
 
-@pytest.fixture
-def net() -> RtlNet:
-    return made("fixed8", "8-6-4", 4, 0.5)[1]
+@pytest.fixture(params=["sequential", "lookahead"])
+def net(request: pytest.FixtureRequest, tmp_path: Path) -> RtlNet:
+    """The net whose folder lies in tmp_path."""
+    mode = None if request.param == "sequential" else request.param
+    program, made_net = made("fixed8", "6-5-3", 2, 0.5, "squared-error", mode=mode)
+    shutil.copytree(RTL, tmp_path / "rtl")
+    (tmp_path / "hwt_net.sv").write_text(module_text(made_net))
+    describe(tmp_path, made_net)
+    benches(tmp_path, program, made_net, samples(program, 20), RtlSettings(lanes=2, lr=0.5))
+    return made_net
 
 
 @pytest.fixture
 def folder(net: RtlNet, tmp_path: Path) -> Path:
-    program, _ = made("fixed8", "8-6-4", 4, 0.5)
-    shutil.copytree(RTL, tmp_path / "rtl")
-    (tmp_path / "hwt_net.sv").write_text(module_text(net))
-    describe(tmp_path, net)
-    benches(tmp_path, program, net, samples(program, 20), RtlSettings(lanes=net.lanes, lr=0.5))
     return tmp_path
 
 
