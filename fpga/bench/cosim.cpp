@@ -3,7 +3,7 @@
 //
 //   simulation VECTORS STALL_PERCENT SEED
 //
-// Prints: steps compared mismatches cycles first-mismatch-step (-1), exits with 1 on a mismatch, 2 on a hang.
+// Prints: steps compared mismatches cycles first-mismatch-step (-1) wrong-frames hits misses, exits with 1 on a mismatch, 2 on a hang.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -19,7 +19,7 @@ static int stall;
 static long compared = 0, mismatches = 0, first_wrong = -1;
 
 static const int Id = 0x00, Hash = 0x04, Control = 0x08, Status = 0x0c, Step = 0x10, Samples = 0x14,
-                 Errors = 0x18, Place = 0x20, Lane = 0x24, Weight = 0x28;
+                 Errors = 0x18, Place = 0x20, Lane = 0x24, Weight = 0x28, Hits = 0x2c, Misses = 0x30;
 
 static bool chance() {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
@@ -170,7 +170,9 @@ int main(int argc, char **argv) {
         axi_write(Lane, lanes[i]);
         compare((int32_t)axi_read(Weight), after[i], steps);
     }
-    std::printf("%ld %ld %ld %llu %ld %ld\n", steps, compared, mismatches,
-                (unsigned long long)(last_end - first_end), first_wrong, wrong_frames);
+    // The last sample is counted when its weights are written.
+    const uint32_t hits = axi_read(Hits), misses = axi_read(Misses);
+    std::printf("%ld %ld %ld %llu %ld %ld %u %u\n", steps, compared, mismatches,
+                (unsigned long long)(last_end - first_end), first_wrong, wrong_frames, hits, misses);
     return mismatches != 0;
 }

@@ -51,4 +51,10 @@
 /* the weight at place and lane, sign-extended; waits until no sample is at work */
 #define HWT_WEIGHT 0x28u
 
+/* samples learned by a guess, since the last reset or soft reset */
+#define HWT_HITS 0x2cu
+
+/* samples learned exactly by a block that guesses, likewise */
+#define HWT_MISSES 0x30u
+
 #endif

@@ -33,7 +33,10 @@ module hwt_engine #(
   parameter int UpdateRounding = 3,
   parameter bit SquaredError = 1'b0,
   parameter logic [2047:0] Keys = '0,  // of update noise: weights of layer k at 2k, biases at 2k + 1
-  parameter bit InputGradient = 1'b0   // the gradient of the inputs is found, too; these are rectified
+  parameter bit InputGradient = 1'b0,  // the gradient of the inputs is found, too; these are rectified
+  parameter int Banks = 1,             // copies of the weights: one is read while another may be written
+  parameter bit Follows = 1'b0,        // weights are another engine's, which writes them here, too; nothing is learned
+  parameter bit Guesses = 1'b0         // begins with the backward pass, by outputs and errors from outside
 ) (
   input  logic                        clk_i,
   input  logic                        rst_ni,
@@ -60,6 +63,29 @@ module hwt_engine #(
   output logic [Lanes-1:0]            gradient_we_o,
   output logic [15:0]                 gradient_waddr_o,
   output logic [Lanes*SignalBits-1:0] gradient_o,
+  // Which copy is read and which is written; what is written, and what the engine that is followed writes.
+  input  logic                        bank_i,
+  input  logic                        write_bank_i,
+  output logic [Lanes-1:0]            weight_we_o,
+  output logic [Lanes-1:0]            bias_we_o,
+  output logic [15:0]                 waddr_o,
+  output logic [Lanes*MasterBits-1:0] wdata_o,
+  input  logic [Lanes-1:0]            weight_we_i,
+  input  logic [Lanes-1:0]            bias_we_i,
+  input  logic [15:0]                 waddr_i,
+  input  logic [Lanes*MasterBits-1:0] wdata_i,
+  input  logic [3:0]                  wlayer_i,
+  output logic [3:0]                  wlayer_o,
+  // Outputs and errors of the last layer as they are found, and those that are read if it guesses.
+  output logic [Lanes-1:0]            act_we_o,
+  output logic [15:0]                 act_waddr_o,
+  output logic                        d_valid_o,
+  output logic [15:0]                 d_index_o,
+  output logic [SignalBits-1:0]       d_o,
+  output logic [15:0]                 act_addr_o,
+  output logic [15:0]                 d_addr_o,
+  input  logic [Lanes*SignalBits-1:0] act_rdata_i,
+  input  logic [Lanes*SignalBits-1:0] d_rdata_i,
   // Weights, one at a time, between samples: req is held until done.
   input  logic                        host_req_i,
   input  logic                        host_we_i,
@@ -79,7 +105,7 @@ module hwt_engine #(
   localparam int OuterBits = 2 * SignalBits + 1 > UpdateShift + 2 ? 2 * SignalBits + 1 : UpdateShift + 2;
   localparam int ChangeBits = OuterBits + 2 + (UpdateShift < 0 ? -UpdateShift : 0);
   localparam int WholeBits = (ChangeBits > MasterBits ? ChangeBits : MasterBits) + 1;
-  localparam bit Noise = UpdateRounding == 3 && UpdateShift > 0;
+  localparam bit Noise = UpdateRounding == 3 && UpdateShift > 0 && !Follows;
   localparam int NoiseBits = UpdateShift > 0 ? UpdateShift : 1;
   localparam int Delay = Noise ? 8 : 0;              // of an update, until its noise is there
   localparam int Depth = 7 + LaneIndex;              // of the pipeline from address to result
@@ -164,6 +190,13 @@ module hwt_engine #(
           seq_q   <= '0;
           block_q <= '0;
           wait_q  <= '0;
+          if (Guesses) begin
+            state_q   <= Layers == 1 ? Update : Backward;
+            layer_q   <= LastLayer;
+            word_q    <= WeightBase[{LastLayer, 4'd0}+:16];
+            element_q <= '0;
+            row_q     <= LanesOut[LastLayer] ? {16'd0, InSize[{LastLayer, 4'd0}+:16]} << LaneIndex : 32'(Lanes);
+          end
         end
       end
       Host: if (wait_q == '0) begin
@@ -307,7 +340,7 @@ module hwt_engine #(
   logic [Lanes-1:0] weight_we, bias_we, act_we, d_we;
   logic [Lanes*MasterBits-1:0] weight_rdata, bias_rdata, new_weights;
   logic [Lanes*WordBits-1:0] word_rdata;
-  logic [Lanes*SignalBits-1:0] act_rdata, own_rdata, d_rdata, result_q;
+  logic [Lanes*SignalBits-1:0] act_rdata, d_rdata, own_act_rdata, own_d_rdata, result_q;
   logic [15:0] weight_raddr, weight_waddr, bias_waddr, d_waddr;
   logic [Lanes*SignalBits-1:0] d_wdata;
 
@@ -338,27 +371,39 @@ module hwt_engine #(
   assign act_addr = backward_sum ? OutBase[{sum_layer-4'd1, 4'd0}+:16] + sum_place :
       kinds[1:0] == KindLoss ? OutBase[{layer0, 4'd0}+:16] + (seq0 >> LaneIndex) :
       OutBase[{layer0-4'd1, 4'd0}+:16] + (along_at[0] ? seq0 >> LaneIndex : block0);
-  assign act_rdata = InputGradient && sum1_backward && sum1_layer == '0 ? x_rdata_i : own_rdata;
   assign d_addr = OutBase[{layer0, 4'd0}+:16] + (along_at[0] ? block0 : seq0 >> LaneIndex);
   assign bias_addr = state_q == Host || state_q == Idle ? host_word_i :
       kinds[1:0] == KindUpdate ? OutBase[{layer0, 4'd0}+:16] + block0 :
       OutBase[{near_layer, 4'd0}+:16] + near_place;
   assign weight_raddr = state_q == Host || state_q == Idle ? host_word_i : word0;
 
-  hwt_ram #(.Depth(WeightWords), .Lanes(Lanes), .LaneBits(MasterBits)) u_weights (
-    .clk_i, .we_i(weight_we), .waddr_i(weight_waddr), .wdata_i(new_weights),
-    .raddr_i(weight_raddr), .rdata_o(weight_rdata)
+  logic [16:0] weight_from, weight_to, bias_from, bias_to;
+  assign weight_from = {1'b0, weight_raddr} + (Banks > 1 && bank_i ? 17'(WeightWords) : '0);
+  assign weight_to   = {1'b0, weight_waddr} + (Banks > 1 && write_bank_i ? 17'(WeightWords) : '0);
+  assign bias_from   = {1'b0, bias_addr} + (Banks > 1 && bank_i ? 17'(OutWords) : '0);
+  assign bias_to     = {1'b0, bias_waddr} + (Banks > 1 && write_bank_i ? 17'(OutWords) : '0);
+  hwt_ram #(.Depth(Banks * WeightWords), .Lanes(Lanes), .LaneBits(MasterBits), .AddrBits(17)) u_weights (
+    .clk_i, .we_i(weight_we), .waddr_i(weight_to), .wdata_i(new_weights),
+    .raddr_i(weight_from), .rdata_o(weight_rdata)
   );
-  hwt_ram #(.Depth(OutWords), .Lanes(Lanes), .LaneBits(MasterBits)) u_biases (
-    .clk_i, .we_i(bias_we), .waddr_i(bias_waddr), .wdata_i(new_weights),
-    .raddr_i(bias_addr), .rdata_o(bias_rdata)
+  hwt_ram #(.Depth(Banks * OutWords), .Lanes(Lanes), .LaneBits(MasterBits), .AddrBits(17)) u_biases (
+    .clk_i, .we_i(bias_we), .waddr_i(bias_to), .wdata_i(new_weights),
+    .raddr_i(bias_from), .rdata_o(bias_rdata)
   );
   hwt_ram #(.Depth(OutWords), .Lanes(Lanes), .LaneBits(SignalBits)) u_outputs (
-    .clk_i, .we_i(act_we), .waddr_i(act_waddr), .wdata_i(result_q), .raddr_i(act_addr), .rdata_o(own_rdata)
+    .clk_i, .we_i(act_we), .waddr_i(act_waddr), .wdata_i(result_q), .raddr_i(act_addr), .rdata_o(own_act_rdata)
   );
   hwt_ram #(.Depth(OutWords), .Lanes(Lanes), .LaneBits(SignalBits)) u_gradients (
-    .clk_i, .we_i(d_we), .waddr_i(d_waddr), .wdata_i(d_wdata), .raddr_i(d_addr), .rdata_o(d_rdata)
+    .clk_i, .we_i(d_we), .waddr_i(d_waddr), .wdata_i(d_wdata), .raddr_i(d_addr), .rdata_o(own_d_rdata)
   );
+  assign act_rdata = Guesses ? act_rdata_i :
+      InputGradient && sum1_backward && sum1_layer == '0 ? x_rdata_i : own_act_rdata;
+  assign d_rdata   = Guesses && layer_taps[4+:4] == LastLayer ? d_rdata_i : own_d_rdata;
+  assign {act_addr_o, d_addr_o, act_we_o, act_waddr_o} = {act_addr, d_addr, act_we, act_waddr};
+  logic unused_outside;
+  assign unused_outside = ^{bank_i, write_bank_i, weight_we_i, bias_we_i, waddr_i, wdata_i, wlayer_i, act_rdata_i,
+                            d_rdata_i, own_act_rdata};
+
 
   // ---------------------------------------------------------------- stage 2: operands
   logic [Lanes*SignalBits-1:0] inputs, serial, parallel, parallel_q;
@@ -498,7 +543,8 @@ module hwt_engine #(
       master4_q <= master3_q;
       new_q     <= changed;
     end
-    assign new_weights[p*MasterBits+:MasterBits] = state_q == Host ? host_wdata_i : new_q;
+    assign new_weights[p*MasterBits+:MasterBits] = Follows ? wdata_i[p*MasterBits+:MasterBits] :
+        state_q == Host ? host_wdata_i : new_q;
   end
 
   // Powers of two lie beside the weights that they come from.
@@ -509,16 +555,16 @@ module hwt_engine #(
   end else begin : gen_codes
     logic [7:0] low;
     logic [Lanes*WordBits-1:0] new_codes;
-    assign low = 8'(PotLow[{state_q == Host ? host_layer_i : layer_taps[4*5+:4], 4'd0}+:16]);
+    assign low = 8'(PotLow[{wlayer_o, 4'd0}+:16]);
     for (genvar p = 0; p < Lanes; p++) begin : gen_encode
       hwt_pot_encode #(.MasterBits(MasterBits), .WeightBits(CodeBits)) u_encode (
         .master_i($signed(new_weights[p*MasterBits+:MasterBits])), .low_i(low),
         .weight_o(new_codes[p*WordBits+:WordBits])
       );
     end
-    hwt_ram #(.Depth(WeightWords), .Lanes(Lanes), .LaneBits(WordBits)) u_codes (
-      .clk_i, .we_i(weight_we), .waddr_i(weight_waddr), .wdata_i(new_codes),
-      .raddr_i(weight_raddr), .rdata_o(word_rdata)
+    hwt_ram #(.Depth(Banks * WeightWords), .Lanes(Lanes), .LaneBits(WordBits), .AddrBits(17)) u_codes (
+      .clk_i, .we_i(weight_we), .waddr_i(weight_to), .wdata_i(new_codes),
+      .raddr_i(weight_from), .rdata_o(word_rdata)
     );
   end
 
@@ -532,10 +578,13 @@ module hwt_engine #(
   assign host_writes  = state_q == Host && wait_q == '0 && host_we_i;
   assign host_lanes   = Lanes'(1) << host_lane_i;
   assign updated      = valid[5] && kinds[2*5+:2] == KindUpdate;
-  assign weight_we    = host_writes && !host_bias_i ? host_lanes : {Lanes{updated && !bias[5]}};
-  assign bias_we      = host_writes && host_bias_i ? host_lanes : {Lanes{updated && bias[5]}};
-  assign weight_waddr = state_q == Host ? host_word_i : word_taps[16*5+:16];
-  assign bias_waddr   = state_q == Host ? host_word_i :
+  assign wlayer_o     = Follows ? wlayer_i : state_q == Host ? host_layer_i : layer_taps[4*5+:4];
+  assign {weight_we_o, bias_we_o, wdata_o} = {weight_we, bias_we, new_weights};
+  assign waddr_o      = |bias_we ? bias_waddr : weight_waddr;
+  assign weight_we    = Follows ? weight_we_i : host_writes && !host_bias_i ? host_lanes : {Lanes{updated && !bias[5]}};
+  assign bias_we      = Follows ? bias_we_i : host_writes && host_bias_i ? host_lanes : {Lanes{updated && bias[5]}};
+  assign weight_waddr = Follows ? waddr_i : state_q == Host ? host_word_i : word_taps[16*5+:16];
+  assign bias_waddr   = Follows ? waddr_i : state_q == Host ? host_word_i :
       OutBase[{layer_taps[4*5+:4], 4'd0}+:16] + block_taps[16*5+:16];
   assign end_valid    = end_tree ? write[End+LaneIndex] : valid[End] && write[End] && !is_tree[End];
   assign end_backward = end_tree ? kinds[2*(End+LaneIndex)+:2] == KindBackward : kinds[2*End+:2] == KindBackward;
@@ -561,7 +610,12 @@ module hwt_engine #(
   assign z_valid_o = valid[2] && kinds[2*2+:2] == KindLoss && passes[2*2+:2] == 2'd0;
   assign z_index_o = seq_taps[16*2+:16];
   assign z_o       = scalar_q;
-  if (SquaredError) begin : gen_squared_error
+  assign {d_valid_o, d_index_o, d_o} = {d_valid, d_index, d_value};
+  if (Guesses) begin : gen_no_loss
+    assign {d_valid, d_index, d_value, loss_o} = '0;
+    logic unused_label;
+    assign unused_label = ^label_i;
+  end else if (SquaredError) begin : gen_squared_error
     hwt_squared_error #(
       .SignalBits(SignalBits), .Frac(SignalFrac), .ErrorFrac(ErrorFrac), .Fabric(CodeBits != 0)
     ) u_loss (
@@ -580,11 +634,40 @@ module hwt_engine #(
 
   // ---------------------------------------------------------------- noise of the updates
   if (Noise) begin : gen_noise
+    logic [63:0] key;
+    logic [15:0] stream;
+    assign stream = {11'd0, layer_q, state_q == UpdateBias};
+    if (Guesses) begin : gen_points  // side by side: the backward pass is shorter than one after the other takes
+      logic [2*Layers*64-1:0] points;
+      logic [2*Layers-1:0] found;
+      logic [63:0] key_q, chosen;
+      logic start_q, ready_q;
+      for (genvar k = 0; k < 2 * Layers; k++) begin : gen_point
+        hwt_threefry_point u_point (
+          .clk_i, .rst_ni, .start_i(start_q), .key_i(Keys[64*k+:64]), .step_i(step_q), .done_o(found[k]),
+          .words_o(points[64*k+:64])
+        );
+      end
+      logic [(2*Layers+1)*64-1:0] chain;
+      assign chain[63:0] = '0;
+      for (genvar k = 0; k < 2 * Layers; k++) begin : gen_choice
+        assign chain[64*(k+1)+:64] = stream == 16'(k) ? points[64*k+:64] : chain[64*k+:64];
+      end
+      assign chosen = chain[64*2*Layers+:64];
+      always_ff @(posedge clk_i) begin
+        start_q <= taken;
+        key_q   <= chosen;
+        if (taken) ready_q <= 1'b0;
+        else if (&found) ready_q <= 1'b1;
+        if (!rst_ni) {start_q, ready_q} <= '0;
+      end
+      assign points_done = ready_q;
+      assign key         = key_q;
+    end else begin : gen_points
     localparam logic [4:0] LastPoint = 5'(2 * Layers - 1);
     logic [4:0] point_q;
     logic ready_q, start_q, word_done, point_done;
-    logic [63:0] point, key;
-    logic [15:0] stream;
+    logic [63:0] point;
     hwt_threefry_point u_point (
       .clk_i, .rst_ni, .start_i(start_q), .key_i(Keys[{point_q, 6'd0}+:64]), .step_i(step_q),
       .done_o(word_done), .words_o(point)
@@ -608,11 +691,11 @@ module hwt_engine #(
     assign points_done = ready_q;
     // A point that was begun for a sample that is over, since it was not learned, is not this one's.
     assign point_done  = word_done && !ready_q && !start_q;
-    assign stream      = {11'd0, layer_q, state_q == UpdateBias};
     hwt_ram #(.Depth(2 * Layers), .Lanes(1), .LaneBits(64)) u_points (
       .clk_i, .we_i(point_done), .waddr_i({11'd0, point_q}), .wdata_i(point),
       .raddr_i(stream), .rdata_o(key)
     );
+    end
 
     logic [Lanes*32-1:0] elements_q;
     for (genvar p = 0; p < Lanes; p++) begin : gen_element

@@ -347,6 +347,20 @@ module hwt_lookahead #(
 
   // ---------------------------------------------------------------- the other layers
   logic engine_host_done, engine_busy, unused_engine;
+  logic [Lanes-1:0] open_weight_we;
+  logic [Lanes-1:0] open_bias_we;
+  logic [15:0] open_waddr;
+  logic [Lanes*MasterBits-1:0] open_wdata;
+  logic [3:0] open_wlayer;
+  logic [Lanes-1:0] open_act_we;
+  logic [15:0] open_act_waddr;
+  logic open_d_valid;
+  logic [15:0] open_d_index;
+  logic [SignalBits-1:0] open_d;
+  logic [15:0] open_act_addr;
+  logic [15:0] open_d_addr;
+  logic unused_open;
+  assign unused_open = ^{open_weight_we, open_bias_we, open_waddr, open_wdata, open_wlayer, open_act_we, open_act_waddr, open_d_valid, open_d_index, open_d, open_act_addr, open_d_addr};
   logic [31:0] engine_step, engine_cycles;
   logic [MasterBits-1:0] engine_host_rdata;
   logic [LaneIndex+$clog2(MasterBits)-1:0] host_at;
@@ -398,6 +412,28 @@ module hwt_lookahead #(
     .gradient_we_o   (gradient_we),
     .gradient_waddr_o(gradient_waddr),
     .gradient_o      (gradient_wdata),
+    // It neither follows nor guesses.
+    .bank_i('0),
+    .write_bank_i('0),
+    .weight_we_i('0),
+    .bias_we_i('0),
+    .waddr_i('0),
+    .wdata_i('0),
+    .wlayer_i('0),
+    .act_rdata_i('0),
+    .d_rdata_i('0),
+    .weight_we_o(open_weight_we),
+    .bias_we_o(open_bias_we),
+    .waddr_o(open_waddr),
+    .wdata_o(open_wdata),
+    .wlayer_o(open_wlayer),
+    .act_we_o(open_act_we),
+    .act_waddr_o(open_act_waddr),
+    .d_valid_o(open_d_valid),
+    .d_index_o(open_d_index),
+    .d_o(open_d),
+    .act_addr_o(open_act_addr),
+    .d_addr_o(open_d_addr),
     .host_req_i  (host_there),
     .host_we_i,
     .host_bias_i,

@@ -32,6 +32,8 @@ module hwt_registers #(
   input  logic [31:0]           cycles_i,
   input  logic                  sample_done_i,
   input  logic                  frame_error_i,
+  input  logic                  hit_i,
+  input  logic                  miss_i,
   output logic                  host_req_o,
   output logic                  host_we_o,
   output logic                  host_bias_o,
@@ -54,12 +56,14 @@ module hwt_registers #(
     Cycles = 6'h07,
     Place = 6'h08,
     Lane = 6'h09,
-    Weight = 6'h0a;
+    Weight = 6'h0a,
+    Hits = 6'h0b,
+    Misses = 6'h0c;
   localparam logic [31:0] IdWord = 32'h48575431;
   // to here
 
   logic        learn_q, error_q, bias_q, write_waits_q, read_waits_q, writes, reads;
-  logic [31:0] samples_q, errors_q;
+  logic [31:0] samples_q, errors_q, hits_q, misses_q;
   logic [15:0] word_q;
   logic [3:0]  layer_q;
   logic [LaneIndex-1:0] lane_q;
@@ -82,6 +86,9 @@ module hwt_registers #(
   always_ff @(posedge clk_i) begin
     soft_reset_o <= 1'b0;
     if (sample_done_i) samples_q <= samples_q + 32'd1;
+    if (hit_i) hits_q <= hits_q + 32'd1;
+    if (miss_i) misses_q <= misses_q + 32'd1;
+    if (!rst_ni || soft_reset_o) {hits_q, misses_q} <= '0;
     if (frame_error_i) begin
       errors_q <= errors_q + 32'd1;
       error_q  <= 1'b1;
@@ -116,6 +123,8 @@ module hwt_registers #(
         Place: s_axi_rdata <= {bias_q, 11'd0, layer_q, word_q};
         Lane: s_axi_rdata <= 32'(lane_q);
         Weight: read_waits_q <= 1'b1;
+        Hits: s_axi_rdata <= hits_q;
+        Misses: s_axi_rdata <= misses_q;
         default: s_axi_rdata <= '0;
       endcase
     end

@@ -4,7 +4,8 @@ module hwt_samples #(
   parameter int Inputs = 8,
   parameter int Classes = 4,
   parameter int Lanes = 4,
-  parameter int SignalBits = 8
+  parameter int SignalBits = 8,
+  parameter int Readers = 1
 ) (
   input  logic                        clk_i,
   input  logic                        rst_ni,
@@ -17,6 +18,8 @@ module hwt_samples #(
   output logic [15:0]                 label_o,
   input  logic [15:0]                 addr_i,
   output logic [Lanes*SignalBits-1:0] rdata_o,
+  input  logic [15:0]                 addr2_i,  // of a second reader, with a memory of its own
+  output logic [Lanes*SignalBits-1:0] rdata2_o,
   output logic                        error_o
 );
   localparam int LaneIndex = $clog2(Lanes);
@@ -75,4 +78,22 @@ module hwt_samples #(
     .raddr_i(addr_i + (read_q ? 16'(Words) : 16'd0)),
     .rdata_o
   );
+  if (Readers == 2) begin : gen_second
+    hwt_ram #(
+      .Depth   (2 * Words),
+      .Lanes   (Lanes),
+      .LaneBits(SignalBits)
+    ) u_ram (
+      .clk_i,
+      .we_i   (lanes),
+      .waddr_i(write_q ? word + 16'(Words) : word),
+      .wdata_i({Lanes{s_axis_tdata[SignalBits-1:0]}}),
+      .raddr_i(addr2_i + (read_q ? 16'(Words) : 16'd0)),
+      .rdata_o(rdata2_o)
+    );
+  end else begin : gen_no_second
+    logic unused_second;
+    assign unused_second = ^addr2_i;
+    assign rdata2_o      = '0;
+  end
 endmodule

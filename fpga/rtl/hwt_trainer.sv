@@ -1,5 +1,5 @@
 // On-chip learning: samples in, scores and losses out, weights inside. The parameters are those of hwt_engine and,
-// with Lookahead, of hwt_lookahead.
+// with Lookahead or Speculative, of hwt_lookahead and hwt_speculative.
 module hwt_trainer #(
   parameter int Inputs = 8,
   parameter int Classes = 4,
@@ -31,7 +31,10 @@ module hwt_trainer #(
   parameter logic [2047:0] Keys = '0,
   parameter bit Lookahead = 1'b0,
   parameter int FirstWords = 16,
-  parameter int FirstBlocks = 4
+  parameter int FirstBlocks = 4,
+  parameter bit Speculative = 1'b0,
+  parameter int Limit = 0,
+  parameter bit Sticky = 1'b0
 ) (
   input  logic        aclk,
   input  logic        aresetn,
@@ -70,7 +73,10 @@ module hwt_trainer #(
   logic [3:0] host_layer;
   logic [LaneIndex-1:0] host_lane;
   logic [MasterBits-1:0] host_wdata, host_rdata;
-  logic [Lanes*SignalBits-1:0] x_rdata;
+  logic [Lanes*SignalBits-1:0] x_rdata, x2_rdata;
+  logic [15:0] x2_addr;
+  logic hit, miss, unused_x2;
+  assign unused_x2 = ^x2_rdata;
   logic [SignalBits-1:0] z;
 
   // A soft reset ends what is on its way; it leaves registers and weights as they are.
@@ -108,6 +114,8 @@ module hwt_trainer #(
     .busy_i       (busy),
     .cycles_i     (cycles),
     .sample_done_i(loss_valid),
+    .hit_i        (hit),
+    .miss_i       (miss),
     .frame_error_i(frame_error),
     .host_req_o   (host_req),
     .host_we_o    (host_we),
@@ -124,7 +132,8 @@ module hwt_trainer #(
     .Inputs    (Inputs),
     .Classes   (Classes),
     .Lanes     (Lanes),
-    .SignalBits(SignalBits)
+    .SignalBits(SignalBits),
+    .Readers   (Speculative ? 2 : 1)
   ) u_samples (
     .clk_i        (aclk),
     .rst_ni       (running_n),
@@ -137,6 +146,8 @@ module hwt_trainer #(
     .label_o      (label),
     .addr_i       (x_addr),
     .rdata_o      (x_rdata),
+    .addr2_i      (x2_addr),
+    .rdata2_o     (x2_rdata),
     .error_o      (frame_error)
   );
 
@@ -198,13 +209,95 @@ module hwt_trainer #(
       .host_rdata_o(host_rdata)
     );
     logic unused_parameters;
-    assign unused_parameters = ^{PotLow, CodeBits[0]};
+    assign unused_parameters = ^{PotLow, CodeBits[0], Limit[0], Sticky};
+    assign {hit, miss, x2_addr} = '0;
+  end else if (Speculative) begin : gen_speculative
+    hwt_speculative #(
+      .Classes       (Classes),
+      .Limit         (Limit),
+      .Sticky        (Sticky),
+      .Layers        (Layers),
+      .Lanes         (Lanes),
+      .SignalBits    (SignalBits),
+      .MasterBits    (MasterBits),
+      .CodeBits      (CodeBits),
+      .AccBits       (AccBits),
+      .WeightWords   (WeightWords),
+      .OutWords      (OutWords),
+      .InSize        (InSize),
+      .OutSize       (OutSize),
+      .LaneBlocks    (LaneBlocks),
+      .OutBlocks     (OutBlocks),
+      .WeightBase    (WeightBase),
+      .OutBase       (OutBase),
+      .Frac          (Frac),
+      .BiasShift     (BiasShift),
+      .PotLow        (PotLow),
+      .LanesOut      (LanesOut),
+      .SignalFrac    (SignalFrac),
+      .ErrorFrac     (ErrorFrac),
+      .Rounding      (Rounding),
+      .UpdateShift   (UpdateShift),
+      .UpdateRounding(UpdateRounding),
+      .SquaredError  (SquaredError),
+      .Keys          (Keys)
+    ) u_speculative (
+      .clk_i       (aclk),
+      .rst_ni      (running_n),
+      .learn_i     (learn),
+      .step_we_i   (step_we),
+      .step_i      (step_new),
+      .step_o      (step),
+      .busy_o      (busy),
+      .cycles_o    (cycles),
+      .in_valid_i  (sample_valid),
+      .in_done_o   (sample_done),
+      .label_i     (label),
+      .x_addr_o    (x_addr),
+      .x_rdata_i   (x_rdata),
+      .x2_addr_o   (x2_addr),
+      .x2_rdata_i  (x2_rdata),
+      .hit_o       (hit),
+      .miss_o      (miss),
+      .out_ready_i (out_ready),
+      .z_valid_o   (z_valid),
+      .z_index_o   (z_index),
+      .z_o         (z),
+      .loss_valid_o(loss_valid),
+      .loss_o      (loss),
+      .host_req_i  (host_req),
+      .host_we_i   (host_we),
+      .host_bias_i (host_bias),
+      .host_layer_i(host_layer),
+      .host_word_i (host_word),
+      .host_lane_i (host_lane),
+      .host_wdata_i(host_wdata),
+      .host_done_o (host_done),
+      .host_rdata_o(host_rdata)
+    );
+    logic unused_parameters;
+    assign unused_parameters = ^{FirstWords[0], FirstBlocks[0]};
   end else begin : gen_engine
+    assign {hit, miss, x2_addr} = '0;
     logic [Lanes-1:0] gradient_we;
     logic [15:0] gradient_waddr;
     logic [Lanes*SignalBits-1:0] gradient;
+    logic [Lanes-1:0] open_weight_we;
+    logic [Lanes-1:0] open_bias_we;
+    logic [15:0] open_waddr;
+    logic [Lanes*MasterBits-1:0] open_wdata;
+    logic [3:0] open_wlayer;
+    logic [Lanes-1:0] open_act_we;
+    logic [15:0] open_act_waddr;
+    logic open_d_valid;
+    logic [15:0] open_d_index;
+    logic [SignalBits-1:0] open_d;
+    logic [15:0] open_act_addr;
+    logic [15:0] open_d_addr;
+    logic unused_open;
+    assign unused_open = ^{open_weight_we, open_bias_we, open_waddr, open_wdata, open_wlayer, open_act_we, open_act_waddr, open_d_valid, open_d_index, open_d, open_act_addr, open_d_addr};
     logic unused_gradient;
-    assign unused_gradient = ^{gradient_we, gradient_waddr, gradient, FirstWords[0], FirstBlocks[0]};
+    assign unused_gradient = ^{gradient_we, gradient_waddr, gradient, FirstWords[0], FirstBlocks[0], Limit[0], Sticky};
     hwt_engine #(
       .Layers        (Layers),
       .Lanes         (Lanes),
@@ -254,6 +347,27 @@ module hwt_trainer #(
       .gradient_we_o   (gradient_we),
       .gradient_waddr_o(gradient_waddr),
       .gradient_o      (gradient),
+      .bank_i('0),
+      .write_bank_i('0),
+      .weight_we_i('0),
+      .bias_we_i('0),
+      .waddr_i('0),
+      .wdata_i('0),
+      .wlayer_i('0),
+      .act_rdata_i('0),
+      .d_rdata_i('0),
+      .weight_we_o(open_weight_we),
+      .bias_we_o(open_bias_we),
+      .waddr_o(open_waddr),
+      .wdata_o(open_wdata),
+      .wlayer_o(open_wlayer),
+      .act_we_o(open_act_we),
+      .act_waddr_o(open_act_waddr),
+      .d_valid_o(open_d_valid),
+      .d_index_o(open_d_index),
+      .d_o(open_d),
+      .act_addr_o(open_act_addr),
+      .d_addr_o(open_d_addr),
       .host_req_i  (host_req),
       .host_we_i   (host_we),
       .host_bias_i (host_bias),

@@ -22,8 +22,8 @@ def print_cosim(folder: Path, steps: int, *, as_json: bool) -> bool:
         f"weights changed, {found.mismatches:,} mismatches{where}"
     )
     print(
-        f"  {found.cycles_per_step:,.2f} cycles a step, {found.model:,} by the model; {found.wrong_frames:,} "
-        f"wrong frames dropped; speculation: {found.hits} hits, {found.misses} misses ({found.mode})"
+        f"  {found.cycles_per_step:,.2f} cycles a step, {found.model:,.2f} by the model; "
+        f"{found.wrong_frames:,} wrong frames dropped; {found.mode}: {found.hits} hits, {found.misses} misses"
     )
     return found.mismatches == 0
 

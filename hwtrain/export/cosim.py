@@ -18,7 +18,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 
 from hwtrain.errors import ProgramError, RunError
-from hwtrain.export.rtl import Mode, RtlNet, build_hash, cycles, rtl_net, scores, weights_in_order
+from hwtrain.export.rtl import (
+    Mode,
+    RtlNet,
+    build_hash,
+    cycles,
+    rtl_net,
+    scores,
+    speculative_cycles,
+    weights_in_order,
+)
 from hwtrain.export.run import Memory
 from hwtrain.program.interpret import Interpreter
 from hwtrain.program.ir import Entry, Program, load_program
@@ -40,7 +49,7 @@ class RtlSettings(Strict):
 
 @dataclass(frozen=True)
 class Cosim:
-    """What was compared. ``hits`` and ``misses`` are those of speculation: neither mode of the RTL has any.
+    """What was compared. ``hits`` and ``misses`` are of mode ``speculative``; the block counts them, too.
 
     ``cycles_per_step`` is measured, from the last result of the first step to that of the last (in mode
     ``lookahead`` to that before, since the last is not pushed out by a sample); ``model`` is what
@@ -53,7 +62,7 @@ class Cosim:
     hits: int
     misses: int
     cycles_per_step: float
-    model: int
+    model: float
     first_wrong: int
     wrong_frames: int
     changed: float
@@ -112,7 +121,9 @@ def simulate(
     They run once without stalls, and once with each of these percentages.
     """
     simulation = verilator.build(sources, "hwt_net", harness, optimize)
-    words, changed = vectors(program, net, samples, settings)
+    words, changed, outcomes = _golden(program, net, samples, settings)
+    hits = outcomes.count(0)
+    misses = len(outcomes) - hits
     steps = len(samples["x"])
     found = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -121,20 +132,25 @@ def simulate(
         for stall in (0, *stalls):
             done = verilator.run(simulation, [str(file), str(stall), "1"], TIMEOUT_S)
             numbers = done.stdout.split()
-            if done.returncode not in (0, 1) or len(numbers) != 6:
+            if done.returncode not in (0, 1) or len(numbers) != 8:
                 said = done.stdout.strip() or done.stderr.strip()[:200] or f"exit {done.returncode}"
                 raise ProgramError(f"the simulated RTL does not finish: {said}")
             found.append([int(number) for number in numbers])
     free = found[0]
     wrong = [run[4] for run in found if run[4] >= 0]
+    miscounted = sum(run[6] != hits or run[7] != misses for run in found)
+    learned = outcomes[:-1]  # the last result comes before its step is over
+    model = float(cycles(net))
+    if learned:
+        model = sum(speculative_cycles(net)[outcome] for outcome in learned) / len(learned)
     return Cosim(
         steps=steps,
-        compared=sum(run[1] for run in found),
-        mismatches=sum(run[2] for run in found),
-        hits=0,
-        misses=0,
+        compared=sum(run[1] + 2 * bool(outcomes) for run in found),
+        mismatches=sum(run[2] for run in found) + miscounted,
+        hits=hits,
+        misses=misses,
         cycles_per_step=free[3] / (steps - 1 - net.late),
-        model=cycles(net),
+        model=model,
         first_wrong=min(wrong, default=-1),
         wrong_frames=sum(run[5] for run in found),
         changed=changed,
@@ -146,6 +162,13 @@ def vectors(
     program: Program, net: RtlNet, samples: Memory, settings: RtlSettings
 ) -> tuple[NDArray[np.uint32], float]:
     """What the harness reads, and the share of weights that the steps changed; both by the interpreter."""
+    return _golden(program, net, samples, settings)[:2]
+
+
+def _golden(
+    program: Program, net: RtlNet, samples: Memory, settings: RtlSettings
+) -> tuple[NDArray[np.uint32], float, list[int]]:
+    """Those, and of mode ``speculative`` what a sample was: 0 a hit, 1 a miss, 2 the first of its label."""
     interpreter = Interpreter(program)
     before = weights_in_order(net, interpreter.memory)
     judged: list[NDArray[Any]] = []
@@ -155,6 +178,8 @@ def vectors(
         judged.append(interpreter.memory[scores(program, entry)].reshape(-1).astype(np.int32))
         losses.append(int(interpreter.memory[loss].reshape(-1)[0]))
 
+    outcomes: list[int] = []
+    counted = np.zeros(3, np.int64)
     for step, (x, label) in enumerate(zip(samples["x"], samples["labels"], strict=True)):
         interpreter.run(
             "step",
@@ -164,6 +189,9 @@ def vectors(
         )
         if step >= net.late:
             result("step", "loss")
+        if net.mode == "speculative":
+            before_it, counted = counted, interpreter.memory["rule/counts"][:, :3].sum(0)
+            outcomes.append(int((counted - before_it).argmax()))
     if net.late:  # the block does it when it is asked for a weight, or to learn no more
         interpreter.run("flush", {}, lr=settings.lr, step=settings.first_step + len(losses) + net.late)
         result("flush", "owed")
@@ -183,4 +211,4 @@ def vectors(
         np.array(losses, np.int64),
     ]
     words = np.concatenate([part.astype(np.int64) for part in parts]).astype(np.uint32)
-    return words, float((before != after).mean())
+    return words, float((before != after).mean()), outcomes

@@ -71,6 +71,8 @@ REGISTERS = (
     ),
     Register("lane", 0x24, "of a weight"),
     Register("weight", 0x28, "the weight at place and lane, sign-extended; waits until no sample is at work"),
+    Register("hits", 0x2C, "samples learned by a guess, since the last reset or soft reset", "r"),
+    Register("misses", 0x30, "samples learned exactly by a block that guesses, likewise", "r"),
 )
 ADDRESS = {register.name: register.address for register in REGISTERS}
 

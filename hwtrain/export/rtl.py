@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,7 +33,12 @@ _LOOKAHEAD = (
     *(f"vector.{name}" for name in ("gate", "gate_loss", "copy", "copy_labels", "mark")),
 )
 
-Mode = Literal["sequential", "lookahead"]
+_SPECULATIVE = (
+    *(f"slots.{name}" for name in ("near", "choose", "take", "tally", "put", "flip")),
+    *("fixed.propose_outer", "vector.duplicate", "vector.copy"),
+)
+
+Mode = Literal["sequential", "lookahead", "speculative"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class RtlNet:
     update_shift: int
     loss: Literal["softmax2", "squared_error"]
     mode: Mode = "sequential"
+    limit: int = 0
+    sticky: bool = False
 
     @property
     def late(self) -> int:
@@ -141,14 +149,18 @@ def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
         raise ProgramError(f"batches of {batch}: the RTL learns sample by sample: train with --batch 1")
     nodes, calls = program.entries["step"], list(walk(program.entries["step"]))
     names = {call.kernel for call in calls}
-    mode: Mode = "lookahead" if "fixed.correct" in names else "sequential"
-    known = _OURS + (_LOOKAHEAD if mode == "lookahead" else ())
+    mode: Mode = "sequential"
+    if "fixed.correct" in names:
+        mode = "lookahead"
+    elif "slots.near" in names:
+        mode = "speculative"
+    known = (*_OURS, *{"sequential": (), "lookahead": _LOOKAHEAD, "speculative": _SPECULATIVE}[mode])
     odd_nodes = [node.kind for node in nodes if not isinstance(node, Call) and mode == "sequential"]
     odd_calls = [f"layer {call.where}: {call.kernel}" for call in calls if call.kernel not in known]
     if odd_nodes or odd_calls:
         raise ProgramError(
             f"{[*odd_calls, *odd_nodes][0]} has no RTL: export a net of dense layers and relu, rule backprop "
-            "or rule speculative with mode=lookahead"
+            "or rule speculative with mode=lookahead or mode=speculative"
         )
     loss = next((call for call in calls if call.kernel in _LOSSES), None)
     writes = {call.tensors["w"].buffer: call for call in calls if call.kernel == "fixed.add_outer"}
@@ -216,7 +228,15 @@ def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
         update_shift=next(iter(cuts)),
         loss="softmax2" if loss.kernel == "softmax2.forward" else "squared_error",
         mode=mode,
+        limit=_limit(calls),
+        sticky=any(_int(call, "sticky") for call in calls if call.kernel == "slots.put"),
     )
+
+
+def _limit(calls: list[Call]) -> int:
+    """The least whole distance that is no hit; 0 where nothing is guessed."""
+    near = [call.numbers["limit"] for call in calls if call.kernel == "slots.near"]
+    return min(max(math.ceil(float(near[0])), 0), (1 << 31) - 1) if near else 0  # type: ignore[arg-type]
 
 
 def scores(program: Program, entry: Entry) -> str:
@@ -225,9 +245,11 @@ def scores(program: Program, entry: Entry) -> str:
 
 
 def cycles(net: RtlNet) -> int:
-    """Cycles from one learned sample to the next, where neither stream ever waits."""
+    """Cycles from one learned sample to the next, where neither stream ever waits; after a hit."""
     if net.mode == "lookahead":
         return _lookahead_cycles(net)
+    if net.mode == "speculative":
+        return speculative_cycles(net)[0]
     start = _passes(net, net.layers, 0)
     update = sum(layer.words + layer.out_blocks for layer in net.layers) + (13 if net.noise else 5)
     return max(start + update + 3, net.layers[0].in_ + 1)
@@ -251,6 +273,19 @@ def _passes(net: RtlNet, layers: tuple[RtlLayer, ...], gap: int) -> int:
     return start
 
 
+def speculative_cycles(net: RtlNet) -> tuple[int, int, int]:
+    """Of mode ``speculative``: of a sample that is a hit, a miss, and the first one of its label."""
+    lane_wait, tree_wait = 6, 6 + (net.lanes.bit_length() - 1)
+    forward = sum(layer.words + (lane_wait if layer.along else tree_wait) for layer in net.layers)
+    passes, idle = (4, 3) if net.loss == "softmax2" else (1, 0)
+    loss = passes * net.classes + (passes - 1) * idle + 6
+    back = sum(layer.words + (tree_wait if layer.along else lane_wait) for layer in net.layers[1:])
+    update = sum(layer.words + layer.out_blocks for layer in net.layers) + (13 if net.noise else 5)
+    one, other = forward + loss + 3, max(back, 22 if net.noise else 0) + update + 3
+    both = max(one, other)
+    return both + 3, both + other + 4, one + other + 4
+
+
 def _lookahead_cycles(net: RtlNet) -> int:
     """A sweep over the first layer beside a step of the others; then the correction, word after word."""
     first, *others = net.layers
@@ -267,6 +302,8 @@ def memories(net: RtlNet) -> list[RtlMemory]:
     words = sum(layer.words for layer in layers)
     out_words = sum(layer.out_blocks for layer in layers)
     signal, weight = net.numbers.signal_bits, net.numbers.weight_bits
+    if net.mode == "speculative":
+        return _speculative_memories(net, words, out_words)
     found = [
         ("weights", words, weight, net.lanes),
         ("codes", words, net.code_bits, net.lanes if net.code_bits else 0),
@@ -292,12 +329,35 @@ def memories(net: RtlNet) -> list[RtlMemory]:
     return [RtlMemory(*one) for one in found if one[3]]
 
 
+def _speculative_memories(net: RtlNet, words: int, out_words: int) -> list[RtlMemory]:
+    """Two engines, each with two copies of the weights, and two rows of each label."""
+    signal, weight, classes = net.numbers.signal_bits, net.numbers.weight_bits, net.classes
+    rows = 2 << max((classes - 1).bit_length(), 1)
+    row_words, row_values = (1 << max((size - 1).bit_length(), 1) for size in (out_words, classes))
+    found = [("results", classes + 1, signal, 1), ("errors to compare", rows * row_values, signal, 1)]
+    for engine in ("forward", "backward"):
+        found += [
+            (f"{engine}: weights", 2 * words, weight, net.lanes),
+            (f"{engine}: codes", 2 * words, net.code_bits, net.lanes if net.code_bits else 0),
+            (f"{engine}: biases", 2 * out_words, weight, net.lanes),
+            (f"{engine}: outputs", out_words, signal, net.lanes),
+            (f"{engine}: gradients", out_words, signal, net.lanes),
+            (f"{engine}: samples", 2 * -(-net.layers[0].in_ // net.lanes), signal, net.lanes),
+        ]
+    for kept in ("outputs", "errors"):
+        found.append((f"{kept} of each label", rows * row_words, signal, net.lanes))
+    return [RtlMemory(*one) for one in found if one[3]]
+
+
 def products(net: RtlNet) -> int:
     """Products that become multiplier blocks: one a lane, one of the loss; none where weights are shifts.
 
-    The first layer of a lookahead has two a lane, and one for the overlap of two samples.
+    The first layer of a lookahead has two a lane, and one for the overlap of two samples; a guessing block
+    has two engines.
     """
-    return 0 if net.code_bits else net.lanes + 1 + net.late * (2 * net.lanes + 1)
+    if net.code_bits:
+        return 0
+    return net.lanes + 1 + net.late * (2 * net.lanes + 1) + net.lanes * (net.mode == "speculative")
 
 
 def acc_bits(net: RtlNet) -> int:
@@ -352,6 +412,12 @@ def module_text(net: RtlNet) -> str:
             "FirstWords": str(first.words),
             "FirstBlocks": str(first.out_blocks),
         }
+    if net.mode == "speculative":
+        parameters |= {
+            "Speculative": "1'b1",
+            "Limit": str(net.limit),
+            "Sticky": f"1'b{int(net.sticky)}",
+        }
     ports = [
         *[("input", 1, name) for name in ("aclk", "aresetn")],
         *[("input", 32, "s_axis_tdata"), ("input", 1, "s_axis_tvalid"), ("output", 1, "s_axis_tready")],
@@ -393,12 +459,18 @@ def header_text(net: RtlNet) -> str:
 def build_hash(net: RtlNet) -> int:
     """What the register says: 32 bits of a hash of everything that makes the block what it is."""
     known = json.dumps([str(layer) for layer in net.layers] + [str(net.lanes), str(net.numbers), net.loss])
-    return int.from_bytes(hashlib.sha256(f"{known}{net.update_shift}{net.mode}".encode()).digest()[:4], "big")
+    return int.from_bytes(
+        hashlib.sha256(f"{known}{net.update_shift}{net.mode}{net.limit}{net.sticky}".encode()).digest()[:4],
+        "big",
+    )
 
 
 def weights_in_order(net: RtlNet, memory: dict[str, NDArray[Any]]) -> NDArray[np.int32]:
-    """All weights as the harness loads and reads them."""
-    flat = {name: memory[name].reshape(-1) for layer in net.layers for name in (layer.weights, layer.biases)}
+    """All weights as the harness loads and reads them; of two copies those that count."""
+    names = [name for layer in net.layers for name in (layer.weights, layer.biases)]
+    if "rule/turn" in memory:
+        memory = memory | {name: memory[name][int(memory["rule/turn"][0])] for name in names}
+    flat = {name: memory[name].reshape(-1) for name in names}
     return np.array([flat[name][index] for name, index, _, _ in net.places()], np.int32)
 
 

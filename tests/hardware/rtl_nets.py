@@ -26,7 +26,7 @@ def made(
 ) -> tuple[Program, RtlNet]:
     mode = more.get("mode")
     spec = Spec("device", "speculative" if mode else "backprop", card, seed=0, lr=lr)
-    config = make_config(rule_options={"mode": mode} if mode else None)
+    config = make_config(rule_options={"mode": mode, **more.get("options", {})} if mode else None)
     bound, _ = place(spec, config, mlp(net, loss=lookup("losses", loss)()))
     program = lower(bound, shape=(int(net.split("-")[0]),), batch=more.get("batch", 1))
     made_net = rtl_net(program, lanes, lr)

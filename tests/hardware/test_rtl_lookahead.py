@@ -32,7 +32,6 @@ def test_a_step_of_784_128_10_is_1_9_times_as_fast_as_the_sequential_one() -> No
     ("change", "message"),
     [
         ({"mode": "delayed"}, "vector.copy has no RTL: .* mode=lookahead"),
-        ({"mode": "speculative"}, "slots.* has no RTL: .* mode=lookahead"),
         ({"mode": "fused-sweep"}, "vector.copy has no RTL: .* mode=lookahead"),
         ({"net": "5-3"}, "one layer has nothing beside it"),
         ({"card": "shift4"}, "needs plain weights: use --device"),

@@ -52,7 +52,8 @@ def test_a_memory_takes_the_form_that_needs_fewest_blocks(
 
 
 @pytest.mark.parametrize(
-    ("device", "mode", "multiplied"), [("shift4", None, 0), ("fixed16", None, 5), ("fixed8", "lookahead", 14)]
+    ("device", "mode", "multiplied"),
+    [("shift4", None, 0), ("fixed16", None, 5), ("fixed8", "lookahead", 14), ("shift4", "speculative", 0)],
 )
 def test_the_memories_are_those_of_the_elaborated_sources(
     device: str, mode: str | None, multiplied: int, tmp_path: Path

@@ -16,7 +16,7 @@ from hwtrain.export.folder import render, whole_folder
 from hwtrain.export.host_c import in_comment
 from hwtrain.export.printers.base import Printer
 from hwtrain.export.registers import place
-from hwtrain.export.rtl import RtlNet, cycles, header_text, module_text, rtl_net
+from hwtrain.export.rtl import RtlNet, cycles, header_text, module_text, rtl_net, speculative_cycles
 from hwtrain.export.run import Memory
 from hwtrain.files import write_file
 from hwtrain.program.ir import Program
@@ -27,7 +27,7 @@ _README = """# {name}
 
 A block that learns on the chip: samples in by AXI-Stream, scores and losses out, registers by AXI-Lite; the
 weights live inside. `hwt_net.sv` is the top, `hwt_net.f` lists the sources.
-{lanes} lanes, {cycles:,} cycles a step.
+{lanes} lanes, {cycles} cycles a step.
 
     hwtrain cosim .                # Verilator: 1,000 steps beside the interpreter, every weight compared
 
@@ -109,10 +109,12 @@ class Rtl(Printer):
                 "name": in_comment(program.listing.name),
                 "lanes": net.lanes,
                 "frac": net.numbers.signal_frac,
-                "cycles": cycles(net),
+                "cycles": f"{cycles(net):,}",
                 "steps": len(samples["x"]),
                 "late": _LATE if net.late else "",
             }
+            if net.mode == "speculative":
+                title["cycles"] = "{:,} (a hit) or {:,} (a miss)".format(*speculative_cycles(net))
             write_file(made / "README.md", _README.format(**title))
             found = cosim(made, max(len(samples["x"]), 2))
             if found.mismatches:
