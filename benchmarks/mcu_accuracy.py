@@ -221,7 +221,7 @@ def study(name: str, figures: Figures) -> None:
         figures.add(f"{what}, {SOFTWARE}", float(np.mean(software)), "%")
         of_cards = figures.detail.setdefault(what, {})
         of_cards[SOFTWARE] = software
-        for device in CARDS if lr == best else ("fp16-compensated", "fp16-nearest"):
+        for device in CARDS if lr == best else ("fp16-nearest", "fp16-compensated"):
             ours = of_cards[device] = by_seed(device, lr)
             mean = float(np.mean(ours) - np.mean(software))
             if len(seeds) > 1:
