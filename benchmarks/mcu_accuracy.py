@@ -144,7 +144,8 @@ def last_block() -> Task:
     if not file.exists():
         features_of_cifar10(file)
     with np.load(file) as held:
-        train, test = (held["x"], held["y"]), (held["test_x"], held["test_y"])
+        x, test_x = (held[name].astype(np.float32) for name in ("x", "test_x"))
+        train, test = (x, held["y"]), (test_x, held["test_y"])
     children = resnet8.make((3, 32, 32), 10, Relu).children
     names = list(children)
     net = Net({name: children[name] for name in names[names.index("block3_1") :]})
