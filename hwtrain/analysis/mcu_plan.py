@@ -163,7 +163,7 @@ def planned(ask: Ask, name: str, its: McuCard) -> Planned:
         ConfigError, ProgramError: there is no such net, or no program of it.
     """
     device = "float32" if its.core.code == "float32" else ask.device
-    program = program_of(ask, device)
+    program = lean(program_of(ask, device))
     laid, code = plan(program), codes()[its.core.code]
     buffers = program.buffers
     kept = HEAD + sum(
@@ -215,13 +215,13 @@ def planned(ask: Ask, name: str, its: McuCard) -> Planned:
 
 
 def program_of(ask: Ask, device: str) -> Program:
-    """The program of a training step with this arithmetic."""
+    """The program of a training step with this arithmetic, as its layers compute."""
     if device != "float32" and not isinstance(card(device), Fp16Card):
         raise ConfigError(f"{device}: microcontrollers compute in FP16 here: use --device fp16")
     net: Net = build(ask.net, ask.shape, ask.classes, "relu")
     config: TrainConfig = make_config(device=device, rule=ask.rule, batch=ask.batch)
     bound, _ = place(Spec("device", ask.rule, device, seed=0, lr=0.1), config, net)
-    return lean(lower(bound, ask.shape, ask.batch))
+    return lower(bound, ask.shape, ask.batch)
 
 
 def refusal(ask: Ask, name: str, its: McuCard, found: Planned) -> str:

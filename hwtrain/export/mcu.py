@@ -27,7 +27,7 @@ from hwtrain.files import write_file
 from hwtrain.program.ir import Program
 from hwtrain.program.lean import lean
 from hwtrain.shipped import shipped
-from hwtrain.sim.base import Core
+from hwtrain.sim.base import LIMIT_S, Core
 
 CHECKED = 3
 """Steps of the self test on the board."""
@@ -72,8 +72,12 @@ class Proof:
         return self.sha256 == self.expected and self.high_water <= self.arena and not self.below
 
 
-def write_mcu(program: Program, samples: Memory, lr: float, folder: Path, title: str) -> int:
+def write_mcu(
+    program: Program, samples: Memory, lr: float, folder: Path, title: str, steps: int | None = None
+) -> int:
     """Write the folder and run its self test; how many values that compares.
+
+    ``steps`` is how many a run on a core takes: by default one a sample, and 100 at least.
 
     Raises:
         ProgramError: signals that are no halves, a kernel without a form in C, or a difference.
@@ -92,15 +96,15 @@ def write_mcu(program: Program, samples: Memory, lr: float, folder: Path, title:
     program = lean(program)
 
     def write(made: Path) -> int:
-        compared = _write(program, samples, float(np.float32(lr)), made, title)
+        compared = _write(program, samples, float(np.float32(lr)), made, title, steps)
         run_test(made, ["test.c", "hwt_net.c"], FLAGS)
         return compared
 
     return whole_folder(folder, write)
 
 
-def run_mcu(folder: Path, name: str, core: Core) -> Proof:
-    """Train on a simulated core as the folder's host has trained.
+def run_mcu(folder: Path, name: str, core: Core, limit_s: float = LIMIT_S) -> Proof:
+    """Train on a simulated core as the folder's host has trained, within a time limit.
 
     Raises:
         RunError: no such folder, or one that no ``export --to mcu`` wrote.
@@ -116,7 +120,7 @@ def run_mcu(folder: Path, name: str, core: Core) -> Proof:
     with tempfile.TemporaryDirectory() as scratch:
         elf = Path(scratch) / "run.elf"
         core.build([folder / "hwt_net.c", folder / "hwt_run.c"], elf, include=[folder, folder / "include"])
-        ran = core.run(elf)
+        ran = core.run(elf, limit_s)
     if ran.status or "learned\n" not in ran.text:
         raise ProgramError(f"{folder}: the run on {core.title} fails with status {ran.status}")
     head, _, dump = ran.text.partition("learned\n")
@@ -168,11 +172,13 @@ class _Layout:
         return bytes(room)
 
 
-def _write(program: Program, samples: Memory, lr: float, folder: Path, title: str) -> int:
+def _write(program: Program, samples: Memory, lr: float, folder: Path, title: str, asked: int | None) -> int:
     parts = part_cycles(program, "step")
     printed = host_c(program, many=False, rate="float", slices=parts)
     layout = _Layout(program, printed.arena)
-    steps, n = max(100, len(samples["x"])), len(samples["x"])
+    n = len(samples["x"])
+    steps = asked or max(100, n)
+    check = min(CHECKED, steps)
     runner = InterpretRunner(program)
     memory = runner.memory(1, {name: values[:1].copy() for name, values in samples.items()})
     outputs = b""
@@ -181,10 +187,10 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         for name, values in samples.items():
             memory[name] = values[step % n : step % n + 1].copy()
         runner.run("step", 1, memory, lr, step)
-        if step + 1 == CHECKED:
+        if step + 1 == check:
             memory["x"] = samples["x"][:1].copy()
             runner.run("predict", 1, memory)
-            checked, outputs = layout.content(memory, CHECKED), memory["z"].tobytes()
+            checked, outputs = layout.content(memory, check), memory["z"].tobytes()
     if not all(np.isfinite(memory[name]).all() for name in layout.offsets):
         raise ProgramError(
             f"training leaves numbers that are not finite within {steps} steps: use a smaller --lr"
@@ -221,7 +227,7 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         "rate": f"{lr.hex()}f",
         "steps": steps,
         "samples": n,
-        "checked": CHECKED,
+        "checked": check,
         "step_cycles": sum(parts),
         "part_cycles": max(parts),
         "learned_crc": zlib.crc32(checked),

@@ -14,17 +14,17 @@ from hwtrain.nets.base import Activation, Children, conv_block, image_shape
 WIDTH, BLOCKS = 32, 3
 
 
-def make(shape: Shape, classes: int, activation: Activation) -> Net:
-    """A convolution of stride 2, then three pairs of a depthwise and a pointwise one, 32 channels wide."""
+def make(shape: Shape, classes: int, activation: Activation, width: int = WIDTH) -> Net:
+    """A convolution of stride 2, then three pairs of a depthwise and a pointwise one, ``width`` channels."""
     channels, _ = image_shape(shape, 8, "ds-cnn")
-    children: Children = conv_block(0, channels, WIDTH, activation, stride=2)
+    children: Children = conv_block(0, channels, width, activation, stride=2)
     for number in range(1, BLOCKS + 1):
         children |= {
-            f"depth{number}": Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH, bias=False),
-            f"depth_norm{number}": BatchNorm2d(WIDTH),
+            f"depth{number}": Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+            f"depth_norm{number}": BatchNorm2d(width),
             f"depth_act{number}": activation(),
-            f"point{number}": Conv2d(WIDTH, WIDTH, 1, bias=False),
-            f"point_norm{number}": BatchNorm2d(WIDTH),
+            f"point{number}": Conv2d(width, width, 1, bias=False),
+            f"point_norm{number}": BatchNorm2d(width),
             f"point_act{number}": activation(),
         }
-    return Net({**children, "mean": GlobalAvgPool2d(), "flat": Flatten(), "fc": Dense(WIDTH, classes)})
+    return Net({**children, "mean": GlobalAvgPool2d(), "flat": Flatten(), "fc": Dense(width, classes)})

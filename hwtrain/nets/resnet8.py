@@ -8,6 +8,6 @@ from hwtrain.nets import resnet20
 from hwtrain.nets.base import Activation
 
 
-def make(shape: Shape, classes: int, activation: Activation) -> Net:
-    """16, 32 and 64 filters."""
-    return resnet20.make(shape, classes, activation, blocks=1)
+def make(shape: Shape, classes: int, activation: Activation, width: int = 16) -> Net:
+    """``width``, twice and four times as many filters."""
+    return resnet20.make(shape, classes, activation, width, blocks=1)

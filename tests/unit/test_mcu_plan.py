@@ -20,6 +20,7 @@ from hwtrain.export.host_c import host_c
 from hwtrain.export.mcu import _Layout
 from hwtrain.program.cycles import FEATURES, Code, codes, costs, features, machine, total
 from hwtrain.program.ir import Program, refs
+from hwtrain.program.lean import lean
 from hwtrain.program.plan import ALIGNMENT, plan
 
 MLP = Ask("6-3", (6,), 3)
@@ -84,7 +85,7 @@ def test_the_busiest_of_eight_cores_has_an_eighth_of_the_work() -> None:
 def test_memory_is_the_exporters(net: str, shape: tuple[int, ...], rule: str) -> None:
     ask = Ask(net, shape, 10, rule)
     found = planned(ask, "cortex-m55", mcu("cortex-m55"))
-    program = program_of(ask, "fp16")
+    program = lean(program_of(ask, "fp16"))
     layout = _Layout(program, host_c(program, many=False, rate="float").arena)
     assert layout.arena == found.ram["weights and state"] + found.ram["temporaries"]
     assert found.ram["input and label"] == 64 * 2 + 4
@@ -113,7 +114,7 @@ MISSED = {("resnet8", "shallow")}
 
 @pytest.mark.parametrize(("net", "shape", "rule"), NETS)
 def test_the_arena_is_within_5_percent_of_what_is_alive(net: str, shape: tuple[int, ...], rule: str) -> None:
-    program = program_of(Ask(net, shape, 10, rule), "fp16")
+    program = lean(program_of(Ask(net, shape, 10, rule), "fp16"))
     laid, bound = plan(program), recomputed(program)
     naive = sum(program.buffers[name].nbytes for name in laid.offsets)
     most = AIMS.get((net, rule))
@@ -234,7 +235,7 @@ def test_the_command_writes_a_plan_and_its_picture(
     assert json.loads((tmp_path / "plan.json").read_text()) == [said]
     rows = (tmp_path / "memory-cortex-m55.csv").read_text().splitlines()
     assert rows[0] == "buffer,from,to,offset,bytes"
-    program = program_of(Ask("64-32-10", (64,), 10), "fp16")
+    program = lean(program_of(Ask("64-32-10", (64,), 10), "fp16"))
     temporaries = {
         ref.buffer for ref in refs(program.entries["step"]) if program.buffers[ref.buffer].role == "temp"
     }

@@ -28,8 +28,14 @@ void sim_write(const char *text, size_t length)
         const uintptr_t console[3] = {(uintptr_t) ":tt", 4, 3}; /* standard output */
         handle = sim_call(1, console);
     }
-    const uintptr_t block[3] = {(uintptr_t)handle, (uintptr_t)text, length};
-    sim_call(5, block);
+    while (length > 0) { /* a pipe that is full takes a part, and says how much it has not taken */
+        const uintptr_t block[3] = {(uintptr_t)handle, (uintptr_t)text, length};
+        const size_t left = (size_t)sim_call(5, block);
+        if (left > length)
+            return;
+        text += length - left;
+        length = left;
+    }
 }
 
 void sim_exit(int status)

@@ -1,0 +1,112 @@
+"""DS-CNN and ResNet-8 trained on simulated microcontrollers: the same weights as the host's, bit for bit.
+
+    ./run bench mcu_nets [--steps 100] [--only resnet8]
+
+At a quarter of the width for ``--steps`` steps, at full width for one, each on every core. The host's weights
+are those of the interpreter (NumPy). Inputs are normal and labels uniform: what is learned does not matter,
+its bits do. Weights that changed are counted beside the hash, for a run that learns nothing would have the
+same. What was measured is kept net by net: a second call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from _study import RESULTS, Figures
+
+from hwtrain.config import make_config
+from hwtrain.errors import NativeError
+from hwtrain.export.mcu import run_mcu, write_mcu
+from hwtrain.layers.relu import Relu
+from hwtrain.nets import ds_cnn, resnet8
+from hwtrain.program.lower import lower
+from hwtrain.sim.cores import CORES
+from hwtrain.training.trial import Spec, place
+
+NETS = {"ds-cnn": (ds_cnn.make, (1, 16, 16), 32), "resnet8": (resnet8.make, (3, 32, 32), 16)}
+"""Maker, shape of a sample and full width."""
+CASES = [
+    ("ds-cnn", 4, "fp16"),
+    ("resnet8", 4, "fp16"),
+    ("ds-cnn", 1, "fp16"),
+    ("resnet8", 1, "fp16-stochastic"),
+]
+"""Net, what its width is divided by, and the device."""
+LR, SEED, SAMPLES, LIMIT_S = 0.02, 0, 8, 3000.0
+
+
+def measured(net: str, part: int, device: str, steps: int) -> list[dict[str, object]]:
+    """One row a core."""
+    make, shape, width = NETS[net]
+    made = make(shape, 10, Relu, width // part)
+    bound, _ = place(Spec("device", "backprop", device, SEED, LR), make_config(device=device, batch=1), made)
+    program = lower(bound, shape)
+    rng = np.random.default_rng(SEED)
+    given = {
+        "x": rng.normal(size=(min(steps, SAMPLES), 1, *shape)).astype(np.float16),
+        "labels": rng.integers(0, 10, (min(steps, SAMPLES), 1)).astype(np.int32),
+    }
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "net"
+        write_mcu(program, given, LR, folder, "a core", steps)
+        for name, core in CORES.items():
+            row: dict[str, object] = {"net": net, "width": width // part, "device": device, "core": name}
+            started = time.perf_counter()
+            try:
+                found = run_mcu(folder, name, core(), LIMIT_S)
+            except NativeError as problem:
+                rows.append(row | {"failed": str(problem)})
+                continue
+            seconds = time.perf_counter() - started
+            row |= {"steps": found.steps, "sha256": found.sha256, "equal": found.sha256 == found.expected}
+            row |= {"changed": found.changed, "arena": found.arena, "high_water": found.high_water}
+            rows.append(row | {"below": found.below, "seconds": round(seconds, 1)})
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def main() -> int:
+    """A line a net and core; the hashes are in the result's rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=100, help="at a quarter of the width (100)")
+    parser.add_argument("--only", choices=NETS, help="one net")
+    asked = parser.parse_args()
+    kept = RESULTS / "mcu_nets.json"
+    rows = json.loads(kept.read_text())["rows"] if kept.exists() else []
+    figures = Figures("mcu_nets")
+    figures.detail["rows"] = rows
+    for net, part, device in CASES:
+        steps = asked.steps if part > 1 else 1
+        width = NETS[net][2] // part
+        known = [row for row in rows if (row["net"], row["width"]) == (net, width) and "failed" not in row]
+        if len(known) == len(CORES) or asked.only not in (None, net):
+            continue
+        rows[:] = [row for row in rows if (row["net"], row["width"]) != (net, width)]
+        rows += measured(net, part, device, steps)
+        _kept(figures, rows)
+    return _kept(figures, rows)
+
+
+def _kept(figures: Figures, rows: list[dict[str, object]]) -> int:
+    figures.lines.clear()
+    for row in rows:
+        name = f"{row['net']}_{row['width']}_{row['core']}"
+        if "failed" in row:
+            figures.add(f"{name}_equal", None, "bool", ">= 1")
+            continue
+        figures.add(f"{name}_steps", float(str(row["steps"])), "steps", ">= 1")
+        figures.add(f"{name}_equal", float(bool(row["equal"])), "bool", ">= 1")
+        least = ">= 0.9" if int(str(row["steps"])) > 1 else None
+        figures.add(f"{name}_changed", round(float(str(row["changed"])), 4), "share", least)
+    return figures.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
