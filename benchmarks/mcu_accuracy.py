@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from torch import Tensor
 from hwtrain import data
 from hwtrain.config import make_config
 from hwtrain.data import spoken
+from hwtrain.data.known import SPOKEN_DIGITS
 from hwtrain.data.logmel import log_mels
 from hwtrain.files import write_file
 from hwtrain.kernels import half
@@ -42,6 +44,7 @@ from hwtrain.training.engine import engine_of
 from hwtrain.training.trial import Spec, place
 
 SHARED = HERE.parent.parent / "shared" / "data"
+ARCHIVE = Path(os.environ.get(SPOKEN_DIGITS, SHARED / "spoken_digits.zip"))
 SOFTWARE = "float32"
 CARDS = ("fp16", "fp16-compensated", "fp16-nearest", "fp16-stochastic")
 SEEDS = range(5)
@@ -132,7 +135,7 @@ def fashion() -> Task:
 
 def digits() -> Task:
     """The DS-CNN's."""
-    found = spoken.recordings(SHARED / "spoken_digits.zip")
+    found = spoken.recordings(ARCHIVE)
     x, test = log_mels(found.words)[:, None], found.indices < 15
     net = ds_cnn.make((1, 16, 16), 10, Relu)
     return Task("ds-cnn", net, (x[~test], found.digits[~test]), (x[test], found.digits[test]), 6, 16, "torch")
@@ -243,9 +246,12 @@ def main() -> int:
     found = parser.parse_args()
     asked = found.part or list(TASKS)
     torch.set_num_threads(1)
-    for file in ("spoken_digits.zip", "cifar10_jpeg.npz"):
-        if not (SHARED / file).exists():
-            print(f"mcu_accuracy: {SHARED / file} is not there: nothing to train on", file=sys.stderr)
+    for file, mend in (
+        (ARCHIVE, f"name the recordings' zip in {SPOKEN_DIGITS}"),
+        (SHARED / "cifar10_jpeg.npz", "it is CIFAR-10 as JPEG files in one array"),
+    ):
+        if not file.exists():
+            print(f"mcu_accuracy: {file} is not there: {mend}", file=sys.stderr)
             return 2
     figures = Figures("mcu_accuracy")
     code = 0

@@ -14,8 +14,10 @@ core.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from hwtrain.config import make_config
 from hwtrain.data import spoken
+from hwtrain.data.known import SPOKEN_DIGITS
 from hwtrain.data.logmel import log_mels
 from hwtrain.files import write_file
 from hwtrain.layers.base import Layer
@@ -38,7 +41,7 @@ from hwtrain.rules.base import Bound
 from hwtrain.training.engine import TorchEngine
 from hwtrain.training.trial import Spec, place
 
-ARCHIVE = HERE.parent.parent / "shared" / "data" / "spoken_digits.zip"
+ARCHIVE = Path(os.environ.get(SPOKEN_DIGITS, HERE.parent.parent / "shared" / "data" / "spoken_digits.zip"))
 FIRST = "point3"
 """Of the layers that learn on the chip."""
 CARDS = ("float32", "fp16")
@@ -161,7 +164,10 @@ def main() -> int:
     """Choose the rate, adapt to everyone in every way, and say what came of it."""
     torch.set_num_threads(1)
     if not ARCHIVE.exists():
-        print(f"mcu_personal: {ARCHIVE} is not there: nothing to train on", file=sys.stderr)
+        print(
+            f"mcu_personal: {ARCHIVE} is not there: name the recordings' zip in {SPOKEN_DIGITS}",
+            file=sys.stderr,
+        )
         return 2
     words = Words()
     figures = Figures("mcu_personal")

@@ -122,7 +122,7 @@ module hwt_net_tb #(
     if (file == 0) $fatal(1, "no vectors");
     count = 0;
     while (!$feof(file) && count < Most) if ($fscanf(file, "%h\n", words[count]) == 1) count = count + 1;
-    if (!$feof(file)) $fatal(1, "more than %0d words of vectors", Most);
+    if (!$feof(file)) $fatal(1, "more than %0d words of vectors: set parameter Most", Most);
     weights    = words[1];
     steps      = words[2];
     inputs     = words[3];
@@ -136,8 +136,8 @@ module hwt_net_tb #(
     labels     = x + steps * inputs;
     z          = labels + steps;
     loss       = z + steps * classes;
-    if (places < 6 || places > 7) $fatal(1, "%0d words of vectors are too few or too many", count);
-    late       = places > 6 ? words[6] : 0;
+    if (places != 7) $fatal(1, "%0d words of vectors are too few or too many", count);
+    late       = words[6];
 
     for (i = 0; i < 24; i = i + 1) tick();
     aresetn = 1'b1;

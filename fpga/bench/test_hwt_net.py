@@ -65,7 +65,7 @@ def golden() -> Golden:
     return Golden(
         head[0],
         head[5],
-        head[6] if len(head) > 6 else 0,
+        head[6],
         places,
         lanes,
         before,

@@ -18,7 +18,7 @@ from hwtrain.cards import FpgaCard, card, cards
 from hwtrain.cards.fpga import FpgaFigure, FpgaMemory, FpgaSynthesis
 from hwtrain.config import make_config
 from hwtrain.errors import ConfigError, ProgramError, UnknownNameError, nearest
-from hwtrain.export.rtl import RtlMemory, RtlNet, cycles, memories, products, rtl_net
+from hwtrain.export.rtl import RtlMemory, RtlNet, cycles, memories, products, rtl_net, speculative_cycles
 from hwtrain.nets.base import build
 from hwtrain.program.lower import lower
 from hwtrain.training.trial import Spec, place
@@ -37,6 +37,7 @@ class Ask:
     device: str
     rule: str = "backprop"
     lanes: int | None = None
+    rule_options: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,14 @@ class Room:
 
 @dataclass(frozen=True)
 class Option:
-    """The block with so many lanes; ``lut`` is None where nothing was synthesised."""
+    """The block with so many lanes; ``lut`` is None where nothing was synthesised.
+
+    ``cycles``: a step, or in mode ``speculative`` a hit; ``miss``: those of a miss there, else None.
+    """
 
     lanes: int
     cycles: int
+    miss: int | None
     blocks: int
     dsp: int
     lut: int | None
@@ -202,7 +207,7 @@ def blocks_of(memory: RtlMemory, its: FpgaMemory) -> int:
 
 def _nets(ask: Ask) -> Iterator[tuple[float, RtlNet]]:
     """The learning rate, and the parameters at each lane count that the RTL has."""
-    config = make_config(device=ask.device, rule=ask.rule, batch=1)
+    config = make_config(device=ask.device, rule=ask.rule, rule_options=ask.rule_options, batch=1)
     net = build(ask.net, ask.shape, ask.classes, "relu")
     bound, _ = place(Spec("device", ask.rule, ask.device, seed=0, lr=config.lr), config, net)
     program = lower(bound, ask.shape)
@@ -234,12 +239,14 @@ def _option(net: RtlNet, its: FpgaCard, line: Line | None) -> Option:
         ("LUT", lut or 0, its.luts),
     ]
     lacks = [f"{needs - int(has.value):,} {what}" for what, needs, has in asked if needs > has.value]
-    return Option(net.lanes, cycles(net), blocks, dsp, lut, ", ".join(lacks), rooms)
+    miss = speculative_cycles(net)[1] if net.mode == "speculative" else None
+    return Option(net.lanes, cycles(net), miss, blocks, dsp, lut, ", ".join(lacks), rooms)
 
 
 def _is_of(one: FpgaSynthesis, net: RtlNet) -> bool:
     formats = one.signal_bits, one.weight_bits, one.code_bits, one.noise
-    return formats == (net.numbers.signal_bits, net.numbers.weight_bits, net.code_bits, net.noise)
+    asked = net.numbers.signal_bits, net.numbers.weight_bits, net.code_bits, net.noise
+    return net.mode == "sequential" and formats == asked
 
 
 def _narrower(ask: Ask, name: str, its: FpgaCard) -> str | None:

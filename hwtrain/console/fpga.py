@@ -39,7 +39,7 @@ def _options(ask: Ask, found: Plan) -> Table:
     for one in found.options:
         fits = "best" if one is found.best else "yes"
         fits = f"lacks {one.lacks}" if one.lacks else fits if one.lut is not None else f"{fits}, if LUT do"
-        table.add_row(*_numbers(one.lanes, one.cycles, one.blocks, one.dsp), _lut(one), fits)
+        table.add_row(f"{one.lanes:,}", _cycles(one), *_numbers(one.blocks, one.dsp), _lut(one), fits)
     table.add_section()
     table.add_row("there are", "", *_numbers(found.blocks, found.multipliers, found.luts), "")
     return table
@@ -56,7 +56,7 @@ def _memories(found: Plan, best: Option) -> Table:
 
 
 def _notes(found: Plan, best: Option) -> list[str]:
-    told = [f"{best.lanes} lanes are best: {best.cycles:,} cycles a step, exact, at lr = {found.lr:g}"]
+    told = [f"{best.lanes} lanes are best: {_cycles(best)} cycles a step, exact, at lr = {found.lr:g}"]
     if found.line is None:
         told.append(
             "LUT: not measured for this arithmetic on this part: it may lack them, sooner with more lanes; "
@@ -65,6 +65,10 @@ def _notes(found: Plan, best: Option) -> list[str]:
     else:
         told.append(str(found.line))
     return told
+
+
+def _cycles(one: Option) -> str:
+    return f"{one.cycles:,}" if one.miss is None else f"{one.cycles:,} a hit, {one.miss:,} a miss"
 
 
 def _lut(one: Option) -> str:

@@ -126,7 +126,7 @@ def _rests_on(one: Planned) -> str:
 def _open(one: Planned) -> Iterator[str]:
     """What is not known of the net's kernels."""
     if one.uncounted:
-        yield f"instructions guessed, not counted: {', '.join(one.uncounted)}"
+        yield f"instructions guessed or taken from a like kernel, not counted: {', '.join(one.uncounted)}"
     if one.unprinted:
         yield f"no FP16 C yet, so that no export: {', '.join(one.unprinted)}"
 

@@ -39,6 +39,8 @@ TYPES = {
     "i32": "int32_t",
     "i64": "int64_t",
 }
+NO_END = (1 << 32) - 1
+"""Of a budget: UINT32_MAX."""
 _BITS = {"f32": 0, "u8": 8, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
@@ -212,14 +214,18 @@ class _Printer:
         yield "}"
 
     def _slices(self, nodes: tuple[Node, ...], slices: Sequence[int]) -> Iterator[str]:
-        """The nodes from number ``at`` on, until the budget is used up; what is next, 0 at the end."""
+        """The nodes from number ``at`` on, until the budget is used up; what is next, 0 at the end.
+
+        A budget of UINT32_MAX has no end.
+        """
         for number, (node, cycles) in enumerate(zip(nodes, slices, strict=True)):
             yield f"    if (at <= {number}u) {{"
             yield from self._nodes((node,), "        ")
             if number + 1 < len(nodes):
-                yield f"        if (budget <= {cycles}u)"
+                spent = min(cycles, NO_END - 1)
+                yield f"        if (budget <= {spent}u)"
                 yield f"            return {number + 1}u;"
-                yield f"        budget -= {cycles}u;"
+                yield f"        budget -= budget == UINT32_MAX ? 0u : {spent}u;"
             yield "    }"
         yield "    return 0u;"
 

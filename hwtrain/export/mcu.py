@@ -20,10 +20,10 @@ import numpy as np
 
 from hwtrain.errors import ProgramError, RunError
 from hwtrain.export.folder import array_c, render, run_test, whole_folder
-from hwtrain.export.host_c import TYPES, host_c, identifiers, in_comment, refuse_missing
+from hwtrain.export.host_c import NO_END, TYPES, host_c, identifiers, in_comment, refuse_missing
 from hwtrain.export.run import InterpretRunner, Memory
-from hwtrain.export.slices import part_cycles
 from hwtrain.files import write_file
+from hwtrain.program.cycles import part_cycles
 from hwtrain.program.ir import Program
 from hwtrain.program.lean import lean
 from hwtrain.shipped import shipped
@@ -228,8 +228,8 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
         "steps": steps,
         "samples": n,
         "checked": check,
-        "step_cycles": sum(parts),
-        "part_cycles": max(parts),
+        "step_cycles": min(sum(parts), NO_END - 1),
+        "part_cycles": min(max(parts), NO_END - 1),
         "learned_crc": zlib.crc32(checked),
         "outputs_crc": zlib.crc32(outputs),
     }

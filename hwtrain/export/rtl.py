@@ -323,8 +323,8 @@ def memories(net: RtlNet) -> list[RtlMemory]:
             ("gradients of the first layer", first.out_blocks, signal, net.lanes),
             ("gradients put off", first.out_blocks, net.lanes * signal, 1),
             ("outputs of the first layer", first.out_blocks, net.lanes * signal, 1),
-            ("two samples before", first.in_, signal, 1),
-            ("three samples before", first.in_, signal, 1),
+            ("sample before", first.in_, signal, 1),
+            ("sample before that", first.in_, signal, 1),
         ]
     return [RtlMemory(*one) for one in found if one[3]]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,20 +20,15 @@ def scale(
     w: Float[Tensor, "channels 1 1"], x: Float[Tensor, "batch channels positions"]
 ) -> Float[Tensor, "batch channels positions"]:
     """round(w x), without a zero's sign: a sum of one term from +0 on."""
-    return torch.from_numpy(_scaled(w.numpy(), x.numpy()))
+    return (x.float() * w[:, 0].float() + 0.0).half()
 
 
 @scale.numpy
 def _(w: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-    return _scaled(w, x)
-
-
-def _scaled(w: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
     """Products of halves are exact in float32."""
     with np.errstate(all="ignore"):
-        made: NDArray[Any] = (x.astype(np.float32) * w[:, 0].astype(np.float32) + np.float32(0)).astype(
-            np.float16
-        )
+        wide = x.astype(np.float32) * w[:, 0].astype(np.float32) + np.float32(0)
+        made: NDArray[Any] = wide.astype(np.float16)
     return made
 
 

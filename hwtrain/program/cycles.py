@@ -14,15 +14,16 @@ Where an entry has a ``when``, its longer way counts.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 from pydantic import Field
 
-from hwtrain.cards import Constant, McuCard
+from hwtrain.cards import Constant, McuCard, card
 from hwtrain.program.ir import Call, Entry, Node, Program, Ref, Repeat, Sections, When
-from hwtrain.program.lean import ROWS, WIDTH
+from hwtrain.program.lean import CONV_COLUMNS, CONV_ROWS
 from hwtrain.shipped import shipped
 from hwtrain.strict_toml import Strict
 
@@ -194,6 +195,15 @@ def costs_of(program: Program, nodes: tuple[Node, ...], on: _Machine) -> list[Co
     return found
 
 
+def part_cycles(program: Program, entry: Entry) -> list[int]:
+    """Cycles of every node of an entry on a Cortex-M55, in order, at least one: what slices go by."""
+    found = card("cortex-m55")
+    assert isinstance(found, McuCard)
+    on = machine(found, moves=False)
+    costs = [sum(cost.cycles for cost in costs_of(program, (node,), on)) for node in program.entries[entry]]
+    return [max(1, math.ceil(cycles)) for cycles in costs]
+
+
 def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
     """Of one call."""
     refs = [*call.tensors.values(), *call.results]
@@ -204,7 +214,7 @@ def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
         form, groups, m, n, k = product
         macs = groups * m * n * k
         padded = groups * m * -(-n // on.code.columns) * on.code.columns * k
-        strip = (ROWS, WIDTH) if call.kernel.startswith("conv.") else (STRIP_ROWS, STRIP_COLUMNS)
+        strip = (CONV_ROWS, CONV_COLUMNS) if call.kernel.startswith("conv.") else (STRIP_ROWS, STRIP_COLUMNS)
         instructions, accesses = _split(on, form, groups, m, n, k, strip)
     for values, per_value, per_call in _elements(call, on.code):
         share = -(-values // on.cores)
@@ -226,10 +236,12 @@ def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
 
 
 def uncounted(program: Program, code: Code) -> list[str]:
-    """Kernels whose instructions nobody has counted, so that they are guessed."""
+    """Kernels whose own instructions nobody has counted: guessed, or taken to be another kernel's."""
     calls = {node.kernel: node for nodes in program.entries.values() for node in _calls(nodes)}
     return sorted(
-        name for name, call in calls.items() if _product(call) is None and _known(name, code) is None
+        name
+        for name, call in calls.items()
+        if name.startswith("conv.") or (_product(call) is None and name not in code.kernels)
     )
 
 
@@ -334,7 +346,7 @@ def _elements(call: Call, code: Code) -> list[tuple[int, float, float]]:
         patches = sizes["batch"] * sizes["positions"] * sizes["groups"] * sizes["in_"]
         name = "conv.input_gradient" if _back(call) else "conv.forward"
         if _updates(call.kernel):
-            patches *= -(-sizes["out"] // ROWS)
+            patches *= -(-sizes["out"] // CONV_ROWS)
         if _updates(call.kernel) or _back(call) or window != (1, 1, 0):
             found.append((patches, *(_known(name, code) or (GUESS, 0.0))))
     elif _product(call) is None:

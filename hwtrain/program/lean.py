@@ -19,12 +19,12 @@ from typing import Any
 
 from hwtrain.program.ir import Buffer, Call, Format, Program, Ref, refs
 
-COLUMNS = 1 << 13
+PATCH_VALUES = 1 << 13
 """Values of patches that a convolution may keep at a time, unless LANES positions take more."""
 LANES = 16
 SUMS = 1 << 11
 """Sums of an input's gradient that are kept at a time, unless one channel has more."""
-POSITIONS, ROWS, WIDTH, CHUNK = 32, 64, 48, 64
+POSITIONS, CONV_ROWS, CONV_COLUMNS, CHUNK = 32, 64, 48, 64
 """HWT_POSITIONS, HWT_CONV_ROWS, HWT_CONV_COLUMNS and HWT_CHUNK of devices/mcu/src."""
 
 OVER = {
@@ -169,9 +169,9 @@ class _Turned:
 
     def _forward(self, call: Call, patches: _Patches) -> bool:
         sizes = call.sizes()
-        batch, most = patches.image.shape[0], -(-sizes["batch"] // LANES) * LANES
+        batch = patches.image.shape[0]
         positions = sizes["batch"] // batch
-        most = max(LANES, min(COLUMNS // sizes["in_"], -(-positions // LANES) * LANES) // LANES * LANES)
+        most = max(LANES, min(PATCH_VALUES // sizes["in_"], -(-positions // LANES) * LANES) // LANES * LANES)
         window = _window(patches.numbers)
         count = 1 if window == ONE else most * sizes["in_"]
         image = batch, sizes["groups"] * sizes["out"], positions
@@ -207,8 +207,8 @@ class _Turned:
             return False
         if len(of.shape) == 3:
             of = of.model_copy(update={"shape": (*of.shape, 1)})
-        rows = min(w.shape[1], ROWS)
-        count = rows * WIDTH + CHUNK * WIDTH // 2
+        rows = min(w.shape[1], CONV_ROWS)
+        count = rows * CONV_COLUMNS + CHUNK * CONV_COLUMNS // 2
         if batch > 1 and positions % CHUNK:
             count += rows * CHUNK // 2
         tensors = call.tensors | {"x": of, "d": image}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +19,8 @@ from hwtrain.layers.global_avg_pool2d import GlobalAvgPool2d
 from hwtrain.layers.relu import Relu
 from hwtrain.native import build
 from hwtrain.net import Net, Residual
+from hwtrain.program import cycles
+from hwtrain.program import lean as lean_module
 from hwtrain.program.ir import Call, Program, Ref, refs
 from hwtrain.program.lean import lean
 from hwtrain.program.lower import lower
@@ -153,3 +156,13 @@ def test_a_result_lies_over_nothing_that_is_read_again() -> None:
         ],
     )
     assert [call.results[0].buffer for call in lean(program).entries["step"]] == ["a", "b", "b", "z"]  # type: ignore[union-attr]
+
+
+def test_the_passes_and_the_kernels_keep_one_set_of_sizes() -> None:
+    headers = "".join(file.read_text() for file in (shipped("devices") / "mcu" / "src").glob("*.h"))
+    sizes = {name: int(value) for name, value in re.findall(r"#define HWT_(\w+) (\d+)", headers)}
+    for module, names in (
+        (lean_module, ("POSITIONS", "CONV_ROWS", "CONV_COLUMNS", "CHUNK")),
+        (cycles, ("STRIP_ROWS", "STRIP_COLUMNS")),
+    ):
+        assert {name: getattr(module, name) for name in names} == {name: sizes[name] for name in names}

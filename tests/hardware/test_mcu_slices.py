@@ -9,10 +9,9 @@ import pytest
 
 from hwtrain.cards import McuCard, card
 from hwtrain.export.mcu import write_mcu
-from hwtrain.export.slices import part_cycles
 from hwtrain.native import compiler
 from hwtrain.nets.base import mlp
-from hwtrain.program.cycles import costs, machine
+from hwtrain.program.cycles import costs, machine, part_cycles
 from hwtrain.program.ir import Program
 from hwtrain.program.lower import lower
 from hwtrain.rules.base import Bound

@@ -1,4 +1,4 @@
-"""The RTL in four states under Icarus: nothing that was never set comes out; and what Yosys makes of it."""
+"""The RTL in four states under Icarus: nothing that was never set comes out."""
 
 import subprocess
 from pathlib import Path

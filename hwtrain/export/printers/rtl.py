@@ -116,7 +116,7 @@ class Rtl(Printer):
             if net.mode == "speculative":
                 title["cycles"] = "{:,} (a hit) or {:,} (a miss)".format(*speculative_cycles(net))
             write_file(made / "README.md", _README.format(**title))
-            found = cosim(made, max(len(samples["x"]), 2))
+            found = cosim(made, max(len(samples["x"]), 2 + net.late))
             if found.mismatches:
                 raise ProgramError(
                     f"the RTL differs from the interpreter in {found.mismatches:,} of {found.compared:,} "
