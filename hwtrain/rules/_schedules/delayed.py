@@ -52,6 +52,7 @@ class DelayedBound(ChainBound):
 
     def flush(self, lr: float) -> None:
         """Learn from the last sample."""
+        errors = self.back(self.error, self.before)  # read now, with noise of this step
         with self.late(1):
-            self.learn(self.before, self.back(self.error, self.before), lr)
+            self.learn(self.before, errors, lr)
         vector.clear(self.error)
