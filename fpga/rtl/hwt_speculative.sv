@@ -92,6 +92,11 @@ module hwt_speculative #(
   assign accepts  = state_q == Idle && in_valid_i && !in_done_o && !(host_req_i && !host_done_o);
   assign hit      = !cold_q && $signed(gap_q) < Limit;
   assign ends     = !forward_q && !backward_q && (state_q == Again || (state_q == Both && (!learn_q || hit)));
+  // These have names, for Icarus 11 takes a state in a port list for a wire of its own.
+  logic [31:0] noise_step;
+  logic        host_there;
+  assign noise_step = state_q == Idle ? step_q : at_q;
+  assign host_there = host_req_i && state_q == Idle;
   always_ff @(posedge clk_i) begin
     {in_done_o, hit_o, miss_o} <= '0;
     busy_q <= busy_q + 32'd1;
@@ -247,8 +252,8 @@ module hwt_speculative #(
     .clk_i,
     .rst_ni,
     .learn_i(1'b0),
-    .step_we_i('0),
-    .step_i('0),
+    .step_we_i(1'b0),
+    .step_i(32'd0),
     .step_o(fore_step),
     .busy_o(fore_busy),
     .cycles_o(fore_cycles),
@@ -285,15 +290,15 @@ module hwt_speculative #(
     .d_o(d_value),
     .act_addr_o(fore_act_addr),
     .d_addr_o(fore_d_addr),
-    .act_rdata_i('0),
-    .d_rdata_i('0),
-    .host_req_i('0),
-    .host_we_i('0),
-    .host_bias_i('0),
-    .host_layer_i('0),
-    .host_word_i('0),
-    .host_lane_i('0),
-    .host_wdata_i('0),
+    .act_rdata_i({Lanes*SignalBits{1'b0}}),
+    .d_rdata_i({Lanes*SignalBits{1'b0}}),
+    .host_req_i(1'b0),
+    .host_we_i(1'b0),
+    .host_bias_i(1'b0),
+    .host_layer_i(4'd0),
+    .host_word_i(16'd0),
+    .host_lane_i({$clog2(Lanes){1'b0}}),
+    .host_wdata_i({MasterBits{1'b0}}),
     .host_done_o(fore_host_done),
     .host_rdata_o(fore_host_rdata)
   );
@@ -330,7 +335,7 @@ module hwt_speculative #(
     .rst_ni,
     .learn_i(1'b1),
     .step_we_i(!backward_q),
-    .step_i(state_q == Idle ? step_q : at_q),
+    .step_i(noise_step),
     .step_o(back_step),
     .busy_o(other_busy),
     .cycles_o(back_cycles),
@@ -354,11 +359,11 @@ module hwt_speculative #(
     .bias_we_o(bias_we),
     .waddr_o(waddr),
     .wdata_o(wdata),
-    .weight_we_i('0),
-    .bias_we_i('0),
-    .waddr_i('0),
-    .wdata_i('0),
-    .wlayer_i('0),
+    .weight_we_i({Lanes{1'b0}}),
+    .bias_we_i({Lanes{1'b0}}),
+    .waddr_i(16'd0),
+    .wdata_i({Lanes*MasterBits{1'b0}}),
+    .wlayer_i(4'd0),
     .wlayer_o(wlayer),
     .act_we_o(back_act_we),
     .act_waddr_o(back_act_waddr),
@@ -369,7 +374,7 @@ module hwt_speculative #(
     .d_addr_o(d_addr),
     .act_rdata_i(act_rdata),
     .d_rdata_i(d_rdata),
-    .host_req_i(host_req_i && state_q == Idle),
+    .host_req_i(host_there),
     .host_we_i,
     .host_bias_i,
     .host_layer_i,

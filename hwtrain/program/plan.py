@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from hwtrain.program.ir import Buffer, Call, Node, Program, When, bodies
 
 ALIGNMENT = 64
 """Bytes; a line of a cache."""
+TRIES = 300
+"""Orders in which temporaries are placed, where the first is not the best that there can be."""
 
 
 @dataclass(frozen=True)
@@ -21,31 +24,59 @@ class Plan:
 
 
 def plan(program: Program) -> Plan:
-    """Lay out every entry in the same arena; the largest temporaries are placed first."""
+    """Lay out every entry in the same arena.
+
+    The largest temporaries are placed first; while that takes more than what is alive at a time, what came to
+    lie at the top goes before all others, with one more by lot, and everything is placed anew.
+    """
     offsets: dict[str, int] = {}
     size = bound = 0
     for nodes in program.entries.values():
         lives = lifetimes(program, nodes)
         need = {name: _aligned(program.buffers[name]) for name in lives}
-        for name in sorted(lives, key=lambda name: (-need[name], lives[name], name)):
-            first, last = lives[name]
-            taken = sorted(
-                (offsets[other], offsets[other] + need[other])
-                for other, (begins, ends) in lives.items()
-                if other in offsets and other != name and begins <= last and first <= ends
-            )
-            at = 0
-            for start, end in taken:
-                if start - at >= need[name]:
-                    break
-                at = max(at, end)
-            offsets[name] = at
-            size = max(size, at + need[name])
         times = {time for life in lives.values() for time in life}
-        for time in times:
-            alive = sum(need[name] for name, (begins, ends) in lives.items() if begins <= time <= ends)
-            bound = max(bound, alive)
+        least = max(
+            (
+                sum(need[name] for name, (begins, ends) in lives.items() if begins <= time <= ends)
+                for time in times
+            ),
+            default=0,
+        )
+        order = sorted(lives, key=lambda name: (-need[name], lives[name], name))
+        best, most = _placed(order, lives, need)
+        lots = random.Random(0)  # the same plan every time
+        for _ in range(TRIES):
+            if most <= max(least, size):
+                break
+            found, height = _placed(order, lives, need)
+            if height < most:
+                best, most = found, height
+            top = [name for name in order if found[name] + need[name] == height]
+            top.append(lots.choice(order))
+            order = list(dict.fromkeys(top + order))
+        offsets |= best
+        size, bound = max(size, most), max(bound, least)
     return Plan(offsets, size, bound)
+
+
+def _placed(
+    order: list[str], lives: dict[str, tuple[int, int]], need: dict[str, int]
+) -> tuple[dict[str, int], int]:
+    """Offsets, each the first gap that is wide enough, and the arena that they take."""
+    offsets: dict[str, int] = {}
+    for name in order:
+        first, last = lives[name]
+        at = 0
+        for start, end in sorted(
+            (offset, offset + need[other])
+            for other, offset in offsets.items()
+            if lives[other][0] <= last and first <= lives[other][1]
+        ):
+            if start - at >= need[name]:
+                break
+            at = max(at, end)
+        offsets[name] = at
+    return offsets, max((offset + need[name] for name, offset in offsets.items()), default=0)
 
 
 def lifetimes(program: Program, nodes: tuple[Node, ...]) -> dict[str, tuple[int, int]]:
