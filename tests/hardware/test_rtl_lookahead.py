@@ -86,7 +86,7 @@ BUGS = [
     ("hwt_lookahead", "1) << (2 * SignalFrac)", "1) << SignalFrac"),  # the bias is not corrected as it learns
     ("hwt_lookahead", "phase_q == 6'd2 ? -", "phase_q == 6'd3 ? -"),  # another bit as the sign
     ("hwt_lookahead", ".wdata_i(x1_q)", ".wdata_i(x_q)"),  # the update of i - 1 by the sample before it
-    ("hwt_lookahead", "weight_key_q} <= {next_bias_q, next_", "weight_key_q} <= {next_weight_q, next_"),
+    ("hwt_lookahead", "{bias_key_q, weight_key_q} <=", "{weight_key_q, bias_key_q} <="),
     (
         "hwt_engine",
         "sum1_layer == '0 ? x_rdata_i",

@@ -81,11 +81,11 @@ def test_every_value_equals_the_interpreter(
 
 BUGS = [
     ("hwt_speculative", "if (!own_q) bank_q <= !bank_q;", "bank_q <= !bank_q;"),  # a miss changes copies
-    ("hwt_speculative", "!Sticky || own_q", "own_q"),  # what is kept grows old
-    ("hwt_speculative", "$signed(gap_q) < Limit", "$signed(gap_q) <= Limit + 8"),
+    ("hwt_speculative", "!Sticky || own_q", "!Sticky && own_q"),  # what is kept grows old
+    ("hwt_speculative", "$signed(gap_q) < Limit", "$signed(gap_q) > Limit"),
     ("hwt_speculative", "read_row = own_q ? own_row : kept_row", "read_row = own_q ? kept_row : own_row"),
     ("hwt_speculative", "state_q == Both ? !bank_q : bank_q", "state_q == Both ? bank_q : bank_q"),
-    ("hwt_speculative", "known_q[class_at] <= 1'b1;", "known_q <= '1;"),  # guesses of nothing
+    ("hwt_speculative", "known_q[class_at] <= 1'b1;", "known_q[class_at] <= !hit;"),  # a hit is forgotten
     ("hwt_engine", "(Banks > 1 && bank_i ? 17'(OutWords)", "(Banks > 1 && !bank_i ? 17'(OutWords)"),
 ]
 
