@@ -40,7 +40,7 @@ class Figures:
         document = {
             "study": self.name,
             "date": datetime.now(UTC).date().isoformat(),
-            "commit": _commit(),
+            "commit": commit(),
             "machine": _machine(),
             "load": os.getloadavg()[1],
             "environment": {k: v for k, v in environment(make_config()).items() if k != "engine"},
@@ -52,7 +52,7 @@ class Figures:
         return 0 if all(line["ok"] for line in self.lines) else 1
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit, ``-dirty`` where files that git knows were changed since."""
     asked = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()

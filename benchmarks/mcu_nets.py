@@ -18,11 +18,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _study import RESULTS, Figures
+from _study import WORK, Figures, commit
 
 from hwtrain.config import make_config
 from hwtrain.errors import NativeError
 from hwtrain.export.mcu import run_mcu, write_mcu
+from hwtrain.files import write_file
 from hwtrain.layers.relu import Relu
 from hwtrain.nets import ds_cnn, resnet8
 from hwtrain.program.lower import lower
@@ -57,7 +58,13 @@ def measured(net: str, part: int, device: str, steps: int) -> list[dict[str, obj
         folder = Path(scratch) / "net"
         write_mcu(program, given, LR, folder, "a core", steps)
         for name, core in CORES.items():
-            row: dict[str, object] = {"net": net, "width": width // part, "device": device, "core": name}
+            row: dict[str, object] = {
+                "net": net,
+                "width": width // part,
+                "device": device,
+                "core": name,
+                "commit": commit(),
+            }
             started = time.perf_counter()
             try:
                 found = run_mcu(folder, name, core(), LIMIT_S)
@@ -78,8 +85,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=100, help="at a quarter of the width (100)")
     parser.add_argument("--only", choices=NETS, help="one net")
     asked = parser.parse_args()
-    kept = RESULTS / "mcu_nets.json"
-    rows = json.loads(kept.read_text())["rows"] if kept.exists() else []
+    kept = WORK / "mcu_nets.json"
+    rows = json.loads(kept.read_text()) if kept.exists() else []
     figures = Figures("mcu_nets")
     figures.detail["rows"] = rows
     for net, part, device in CASES:
@@ -95,6 +102,8 @@ def main() -> int:
 
 
 def _kept(figures: Figures, rows: list[dict[str, object]]) -> int:
+    WORK.mkdir(parents=True, exist_ok=True)
+    write_file(WORK / "mcu_nets.json", json.dumps(rows) + "\n")
     figures.lines.clear()
     for row in rows:
         name = f"{row['net']}_{row['width']}_{row['core']}"
