@@ -115,6 +115,7 @@ def check(pairs: list[Pair], score: Callable[[Pair], float], trial: Callable[...
     assert trained > 0
 
 
+@pytest.mark.slow
 def test_a_card_of_every_kind_and_closed_law_trains_a_hidden_layer(
     score: Callable[[Pair], float], trial: Callable[..., Runner], card_of_law: dict[str, str]
 ) -> None:

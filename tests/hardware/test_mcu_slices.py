@@ -49,10 +49,8 @@ def check(found: list[tuple[int, int, int]]) -> None:
     assert one > mixed > third > whole
 
 
-@pytest.mark.parametrize(
-    ("kind", "device"),
-    [("9-6-4", "fp16-stochastic"), pytest.param("cnn", "fp16", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "device"), [("9-6-4", "fp16-stochastic"), ("cnn", "fp16")])
 def test_any_budgets_make_the_same_bits(kind: str, device: str, tmp_path: Path) -> None:
     folder = exported(kind, device, tmp_path / "net")
     made = tmp_path / "slices"
