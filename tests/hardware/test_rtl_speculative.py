@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from hwtrain.cli import main
 from hwtrain.errors import HwtrainError
+from hwtrain.export.printers.rtl import at_reset
 from hwtrain.export.rtl import cycles, module_text, speculative_cycles
 from hwtrain.sim import verilator
 from tests.hardware.rtl_nets import RTL, half_up, made, run
@@ -77,6 +79,36 @@ def test_every_value_equals_the_interpreter(
     weights = sum(layer.in_ * layer.out + layer.out for layer in net.layers)
     assert found.compared == (1 + len(stalls)) * (2 * steps * (net.classes + 1) + weights + 9)
     assert found.cycles_per_step == found.model
+
+
+def test_the_block_begins_with_learned_weights_and_nothing_kept_of_a_label() -> None:
+    program, _ = made("fixed16", "9-5-3", 4, 0.02, mode="speculative", options={"shadow": True})
+    for values in program.contents.values():
+        values += 1
+    found = at_reset(program).contents
+    assert {name for name, values in found.items() if not values.any()} == {
+        *("rule/errors", "rule/known", "rule/counts", "rule/hidden1")
+    }
+    assert all((found[name] == program.contents[name]).all() for name in found if found[name].any())
+
+
+@pytest.mark.slow
+def test_a_trained_run_is_exported_and_guesses_on(tmp_path: Path) -> None:
+    run_, out = str(tmp_path / "run"), str(tmp_path / "rtl")
+    given = [
+        "--net",
+        "64-10-10",
+        "--device",
+        "fixed16",
+        "--rule",
+        "speculative",
+        "--batch",
+        "1",
+        "--lr",
+        "0.0078125",
+    ]
+    assert main(["train", *given, "--epochs", "1", "--seeds", "1", "--out", run_]) == 0
+    assert main(["export", run_, "--to", "rtl", "--lanes", "4", "--out", out]) == 0
 
 
 BUGS = [

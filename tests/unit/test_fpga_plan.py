@@ -15,7 +15,7 @@ from hwtrain.cards import FpgaCard, cards
 from hwtrain.cards.fpga import FpgaFigure
 from hwtrain.cli import main
 from hwtrain.errors import ProgramError
-from hwtrain.export.rtl import RtlMemory, cycles, memories, module_text, products
+from hwtrain.export.rtl import RtlMemory, cycles, memories, module_text, products, speculative_cycles
 from hwtrain.shipped import shipped
 from hwtrain.sim import yosys
 from tests.hardware.rtl_nets import made
@@ -168,3 +168,13 @@ def test_the_command_says_the_same_as_table_and_as_json(capsys: pytest.CaptureFi
     assert "LUT: an estimate, a straight line" in told
     assert main([*ask, "--device", "fixed8"]) == 0
     assert "not measured" in capsys.readouterr().out
+
+
+def test_a_mode_has_cycles_of_its_own_and_no_tables_of_the_sequential_block() -> None:
+    one = replace(SMALL, lanes=4, rule="speculative", rule_options="mode=speculative")
+    (option,) = planned(one, "ecp5-25k", target("ecp5-25k")).options
+    hit, miss, _ = speculative_cycles(made("shift4", "64-32-10", 4, 0.02, mode="speculative")[1])
+    assert (option.cycles, option.miss, option.lut) == (hit, miss, None)
+    (plain,) = planned(replace(SMALL, lanes=4), "ecp5-25k", target("ecp5-25k")).options
+    assert plain.miss is None
+    assert plain.lut is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import save as write_tensors
 
 from hwtrain.errors import ConfigError, ProgramError
@@ -73,6 +74,15 @@ def benches(folder: Path, program: Program, net: RtlNet, samples: Memory, settin
     write_file(folder / "bench" / "vectors.hex", "".join(f"{word:08x}\n" for word in words.tolist()))
 
 
+def at_reset(program: Program) -> Program:
+    """The program as the block begins: weights as they were learned, nothing kept of any label or sample."""
+    kept = {name for name in program.contents if name.startswith("rule/") and name != "rule/turn"}
+    contents = {
+        name: np.zeros_like(values) if name in kept else values for name, values in program.contents.items()
+    }
+    return Program(program.listing, contents)
+
+
 class Rtl(Printer):
     """``hwtrain export --to rtl``."""
 
@@ -91,6 +101,7 @@ class Rtl(Printer):
         if not self.options.lanes.isdecimal():
             raise ConfigError(f"lanes = {self.options.lanes!r}: choose a power of two, at least 2")
         net = rtl_net(program, int(self.options.lanes), lr)
+        program = at_reset(program)
         verilator.root(), verilator.cxx()  # missing tools are said before anything is written
         settings = RtlSettings(lanes=net.lanes, lr=lr)
 
