@@ -259,3 +259,9 @@ def test_the_whole_is_the_sum_of_its_calls() -> None:
     assert (
         total(found)["macs"] == 18 * 2 + 3 * 1 * 2
     )  # forward and weight gradient; the first layer sends nothing back
+
+
+def test_kernels_whose_own_instructions_were_not_counted_are_told() -> None:
+    told = planned(Ask("ds-cnn", (1, 28, 28), 10, "backprop"), "gap9", mcu("gap9")).uncounted
+    assert {"conv.forward", "conv.input_gradient", "conv.add_to_master", "affine.add"} <= set(told)
+    assert not planned(MLP, "gap9", mcu("gap9")).uncounted
