@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from hwtrain.cards import McuCard, card
+from hwtrain.export import mcu as mcu_module
 from hwtrain.export.mcu import write_mcu
 from hwtrain.native import compiler
 from hwtrain.nets.base import mlp
 from hwtrain.program.cycles import costs, machine, part_cycles
-from hwtrain.program.ir import Program
+from hwtrain.program.ir import Entry, Program
 from hwtrain.program.lower import lower
 from hwtrain.rules.base import Bound
 from hwtrain.sim.base import mcu_folder
@@ -49,17 +50,32 @@ def check(found: list[tuple[int, int, int]]) -> None:
     assert one > mixed > third > whole
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "device"), [("9-6-4", "fp16-stochastic"), ("cnn", "fp16")])
-def test_any_budgets_make_the_same_bits(kind: str, device: str, tmp_path: Path) -> None:
-    folder = exported(kind, device, tmp_path / "net")
-    made = tmp_path / "slices"
+def on_host(folder: Path, scratch: Path) -> list[tuple[int, int, int]]:
+    made = scratch / "slices"
     sim = mcu_folder() / "sim"
     files = [DRIVER, folder / "hwt_net.c", sim / "host.c"]
     include = [f"-I{each}" for each in (folder, folder / "include", sim)]
     subprocess.run([compiler(), *FLAGS, *include, *files, "-o", made], check=True, timeout=100)
-    found = subprocess.run([made], capture_output=True, text=True, check=True, timeout=100)
-    check(rows(found.stdout))
+    return rows(subprocess.run([made], capture_output=True, text=True, check=True, timeout=100).stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "device"), [("9-6-4", "fp16-stochastic"), ("cnn", "fp16")])
+def test_any_budgets_make_the_same_bits(kind: str, device: str, tmp_path: Path) -> None:
+    check(on_host(exported(kind, device, tmp_path / "net"), tmp_path))
+
+
+@pytest.mark.slow
+def test_a_whole_step_has_no_budget_however_long_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def long_parts(program: Program, entry: Entry) -> list[int]:
+        return [3_000_000_000] * len(program.entries[entry])
+
+    monkeypatch.setattr(mcu_module, "part_cycles", long_parts)
+    found = on_host(exported("9-6-4", "fp16", tmp_path / "net"), tmp_path)
+    assert len({content for _, _, content in found}) == 1
+    assert found[0][1] == found[6][1] == 10  # hwt_train_step, and a slice of UINT32_MAX
 
 
 @pytest.mark.slow
