@@ -156,7 +156,11 @@ def rtl_net(program: Program, lanes: int, lr: float) -> RtlNet:
         mode = "speculative"
     known = (*_OURS, *{"sequential": (), "lookahead": _LOOKAHEAD, "speculative": _SPECULATIVE}[mode])
     odd_nodes = [node.kind for node in nodes if not isinstance(node, Call) and mode == "sequential"]
-    odd_calls = [f"layer {call.where}: {call.kernel}" for call in calls if call.kernel not in known]
+    odd_calls = [
+        f"layer {call.where}: {call.kernel}" if call.where else call.kernel
+        for call in calls
+        if call.kernel not in known
+    ]
     if odd_nodes or odd_calls:
         raise ProgramError(
             f"{[*odd_calls, *odd_nodes][0]} has no RTL: export a net of dense layers and relu, rule backprop "
