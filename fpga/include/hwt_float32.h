@@ -221,11 +221,11 @@ static inline void hwt_sigmoid_input_gradient(int32_t n, const float *d, const f
         z[i] = d[i] * y[i] * (1.0f - y[i]);
 }
 
-/* 1 where x > 0, else 0. x (n) -> y (n) */
+/* 1 where x >= 0, else 0. x (n) -> y (n) */
 static inline void hwt_heaviside_forward(int32_t n, const float *x, float *y)
 {
     for (int32_t i = 0; i < n; i++)
-        y[i] = x[i] > 0.0f ? 1.0f : 0.0f;
+        y[i] = x[i] >= 0.0f ? 1.0f : 0.0f;
 }
 
 /* d s (1 - s) with s the logistic function of x. d, x (n) -> z (n) */

@@ -149,6 +149,13 @@ class Read(Strict):
         default=12.0,
         gt=0,
     )
+    adc_range_share: float | None = key(
+        "full scale as a share of what all lines of an array give at the largest weight, instead of "
+        "adc_range_cells; NeuroSim has 1",
+        "set it",
+        default=None,
+        gt=0,
+    )
     adc_range_A: float | None = key(
         "full scale as a fixed current, instead of adc_range_cells; needs v_read_V",
         "set it",
@@ -160,6 +167,8 @@ class Read(Strict):
     def _range_needs_voltage(self) -> Self:
         if self.adc_range_A is not None and self.v_read_V is None:
             raise ValueError("adc_range_A is a current and needs v_read_V: add v_read_V")
+        if self.adc_range_A is not None and self.adc_range_share is not None:
+            raise ValueError("adc_range_A and adc_range_share are both a full scale: leave one out")
         return self
 
 

@@ -15,13 +15,13 @@ from hwtrain.kernels.base import kernel
 
 @kernel()
 def forward(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """1 where x > 0, else 0."""
-    return (x > 0).to(x.dtype)
+    """1 where x >= 0, else 0."""
+    return (x >= 0).to(x.dtype)
 
 
 @forward.numpy
 def _(x: NDArray[np.float32]) -> NDArray[Any]:
-    return np.where(x > 0, np.float32(1), np.float32(0))
+    return np.where(x >= 0, np.float32(1), np.float32(0))
 
 
 @kernel()

@@ -1,4 +1,8 @@
-"""Units of one bit, 1 where the input is above 0; learning sees the slope of the logistic function."""
+"""Units of one bit, 1 where the input is not below 0; learning sees the slope of the logistic function.
+
+At 0 itself, where a coarse converter often stands, a unit is on, as in MLP+NeuroSim V3.0 (Train.cpp): that
+decides whether its task can be learned at all (benchmarks/neurosim_task.py).
+"""
 
 from __future__ import annotations
 

@@ -277,12 +277,13 @@ class CrossbarArray(Array):
         if wires.dac_bits is not None:
             drive = convert.quantize(drive, 1.0, wires.dac_bits)
         y = torch.zeros((), dtype=x.dtype, device=x.device)
+        lines = min(drive.shape[2], wires.lines or drive.shape[2])
         for part in tiles(drive.shape[2], wires.lines):
             taken = (slice(None), part) if transposed else (slice(None), slice(None), part)
             out = multiply(self._as_read()[taken], drive[:, :, part])
             if wires.noise_rel > 0:
                 out = out + self._noise(drive[:, :, part], taken, transposed=transposed)
-            y = y + (out if wires.adc_bits is None else self._digitised(out, wires.adc_bits))
+            y = y + (out if wires.adc_bits is None else self._digitised(out, wires.adc_bits, lines))
         return y * largest * self.w_max
 
     def _as_read(self) -> Tensor:
@@ -326,16 +327,18 @@ class CrossbarArray(Array):
         span = self._card.range
         return (1 - self.cell.from_zero) * span.g_min_S / (span.g_max_S - span.g_min_S)
 
-    def _full_scale(self) -> float:
-        """The largest output that the converter can take, in units of the largest weight."""
+    def _full_scale(self, lines: int) -> float:
+        """The largest output that the converter of so many lines can take, in units of the largest weight."""
         wires, span = self._card.read, self._card.range
+        if wires.adc_range_share is not None:
+            return wires.adc_range_share * lines
         full = wires.adc_range_cells
         if wires.adc_range_A is not None and wires.v_read_V is not None:
             full = wires.adc_range_A / (wires.v_read_V * (span.g_max_S - span.g_min_S))
         return full * self.cell.slope
 
-    def _digitised(self, y: Tensor, bits: int) -> Tensor:
-        full = self._full_scale()
+    def _digitised(self, y: Tensor, bits: int, lines: int) -> Tensor:
+        full = self._full_scale(lines)
         code = convert.quantize(y, full, bits)
         self.trial.ledger.add(
             self.geometry.path,
@@ -466,7 +469,7 @@ class _ForC:
             dac=wires.dac_bits or 0,
             adc=wires.adc_bits or 0,
             tile=tile,
-            full=float(array._full_scale()),
+            full=float(array._full_scale(min(tile, x.shape[2]))),
             noise=float(wires.noise_rel * array.cell.slope),
             offset=float(array._floor()),
             key0=key[0],

@@ -135,7 +135,7 @@ def warnings_of(outcome: Outcome) -> list[str]:
             if outputs and layer[count] / outputs > _ADC:
                 lines.append(
                     f"layer {path} on device {device}: {layer[count] / outputs:.0%} of the outputs lie "
-                    f"{what}: {repair} read.adc_range_A (or adc_range_cells) in the card"
+                    f"{what}: {repair} read.adc_range_cells (or _share, or _A) in the card"
                 )
     return lines
 

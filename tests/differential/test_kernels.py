@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hwtrain.kernels import convert, dense, im2col, mse, pool, relu, sigmoid, softmax_ce, tanh
+from hwtrain.kernels import convert, dense, heaviside, im2col, mse, pool, relu, sigmoid, softmax_ce, tanh
 
 TIGHT = {"atol": 1e-10, "rtol": 1e-10}
 SEEDS = range(12)
@@ -49,6 +49,12 @@ def test_activation_is_that_of_autograd(
     y, back = gradient(oracle, x, d)
     torch.testing.assert_close(kernel.forward(x), y, **TIGHT)
     torch.testing.assert_close(kernel.input_gradient(d, kernel.forward(x)), back, **TIGHT)
+
+
+def test_a_unit_of_one_bit_is_on_at_zero() -> None:
+    x = torch.tensor([-1e-30, -0.0, 0.0, 1e-30])
+    assert heaviside.forward(x).tolist() == [0, 1, 1, 1]
+    assert heaviside.forward.meaning(x.numpy()).tolist() == [0, 1, 1, 1]
 
 
 def test_rectifier_passes_nothing_at_zero() -> None:

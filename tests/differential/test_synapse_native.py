@@ -43,6 +43,7 @@ STRAIGHT = {"law": "linear", "levels_up": 50, "levels_down": 30}
 WIRES = {
     "noise": {"noise_rel": 0.2},
     "converters": {"dac_bits": 7, "adc_bits": 6, "adc_range_cells": 2.0},
+    "whole-scale": {"adc_bits": 6, "adc_range_share": 0.4, "lines": 7},
     "tiles": {"noise_rel": 0.1, "dac_bits": 8, "adc_bits": 7, "adc_range_cells": 0.5, "lines": 7},
 }
 
@@ -152,7 +153,8 @@ def test_any_number_of_threads_leaves_the_same_bits(update: str) -> None:
     ("wires", "cell"),
     [
         pytest.param("noise", "single", marks=pytest.mark.slow),
-        ("converters", "half-reference"),
+        pytest.param("converters", "half-reference", marks=pytest.mark.slow),
+        ("whole-scale", "half-reference"),
         ("tiles", "bidirectional-pair"),
     ],
 )

@@ -107,6 +107,22 @@ def test_every_tile_has_a_conversion_of_its_own() -> None:
     assert made.trial.ledger.of("init", "w", "adc")["outputs"] == 6
 
 
+@pytest.mark.parametrize("lines", [None, 2])
+def test_a_full_scale_can_be_a_share_of_all_lines(lines: int | None) -> None:
+    wires = {"adc_bits": 4, "adc_range_share": 0.75} | ({} if lines is None else {"lines": lines})
+    made = array(synapse_card(LINEAR, read=wires), 2, 5)
+    made.load(torch.full((1, 2, 5), 0.25, dtype=torch.float64))
+    share = float(made._unit[0, 0, 0])
+
+    def read(width: int) -> float:
+        step = 0.75 * min(width, lines or width) / 7  # of the array in that direction, cut or not
+        parts = [2, 2, 1] if lines and width == 5 else [width]
+        return sum(min(round(n * share / step), 7) * step for n in parts) * made.w_max
+
+    assert float(made.read(torch.ones(1, 1, 5).double())[0, 0, 0]) == pytest.approx(read(5))
+    assert float(made.read_t(torch.ones(1, 1, 2).double())[0, 0, 0]) == pytest.approx(read(2))
+
+
 def test_a_branch_that_is_shorter_begins_with_a_jump() -> None:
     card = synapse_card(BENT, range={"up_from": 0.1, "down_from": 0.75})
     it, draws = cells(card), Streams(0).stream(Purpose.PULSE)

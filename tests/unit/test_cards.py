@@ -152,6 +152,7 @@ def test_an_entry_point_brings_a_folder_of_cards(tmp_path: Path, monkeypatch: py
         ([('law = "affine"', 'law = "linear"')], "unknown key label_up"),
         ([('law = "affine"', "law = 3")], "response.law is missing: name one of affine"),
         ([("v_read_V = 0.5", "adc_range_A = 1e-6")], "needs v_read_V"),
+        ([("v_read_V = 0.5", "v_read_V = 0.5\nadc_range_A = 1e-6\nadc_range_share = 1.0")], "leave one out"),
         ([("lines = 128", "dac_bits = 1")], "read.dac_bits = 1"),
         ([("lines = 128", "lines = 1")], "read.lines = 1"),
         ([("slots = 8", "slots = 0")], "periphery.slots = 0"),
@@ -166,7 +167,7 @@ def test_an_entry_point_brings_a_folder_of_cards(tmp_path: Path, monkeypatch: py
         ([("on_off = 2", "on_off = 2\nr_of_ohm = 3")], "did you mean 'r_on_ohm'?"),
         ([("accuracy = 0.10", "accuracy = 10")], "write 0.1 for 10 %"),
     ],
-    ids=range(24),
+    ids=range(25),
 )
 def test_what_a_card_may_not_say_is_refused(
     tmp_path: Path, changes: list[tuple[str, str]], message: str
