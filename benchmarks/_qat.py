@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hwtrain.arith.pow2 import Pot
+from hwtrain.qat.fitted import fitted_weights, hold
 from hwtrain.qat.layers import FixedPoint, shift_weights
 
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -83,6 +84,22 @@ def quantised(make: Callable[[Callable[[], nn.Module]], nn.Module], bits: int | 
     return nn.Sequential(FixedPoint(8), net)
 
 
+def fitted(make: Callable[[Callable[[], nn.Module]], nn.Module], bits: int, seed: int) -> nn.Module:
+    """As ``quantised``, its convolutions, which normalisations follow, at powers of two of least squares."""
+    torch.manual_seed(seed)
+    net = make(lambda: FixedPoint(8, relu=True))
+    pot = Pot(bits, scale="channel")
+    fitted_weights((layer for layer in net.modules() if isinstance(layer, nn.Conv2d)), pot)
+    shift_weights(nn.Sequential(*(layer for layer in net.modules() if isinstance(layer, nn.Linear))), pot)
+    return nn.Sequential(FixedPoint(8), net)
+
+
+def first_held(net: nn.Module, begin: float) -> Callable[[float], None]:
+    """Holds the weights of the first convolution from a share of training on."""
+    first = next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
+    return lambda share: hold(first) if share >= begin else None
+
+
 def trained(study: str, name: str) -> int:
     """Epochs that a trial has behind it."""
     log = WORK / study / name / "epochs.jsonl"
@@ -99,8 +116,12 @@ def trial(
     epochs: int,
     lr: float,
     augment: Callable[[Tensor, torch.Generator], Tensor] = lambda x, _: x,
+    before: Callable[[float], None] = lambda _: None,
 ) -> list[float]:
-    """Train with SGD, Nesterov momentum and one cycle of the learning rate; test accuracy by epoch."""
+    """Train with SGD, Nesterov momentum and one cycle of the learning rate; test accuracy by epoch.
+
+    ``before`` is called ahead of every step with the share of training that is done.
+    """
     folder = WORK / study / name
     folder.mkdir(parents=True, exist_ok=True)
     log, kept = folder / "epochs.jsonl", folder / "checkpoint.safetensors"
@@ -125,6 +146,7 @@ def trial(
         net.train()
         total, began = 0.0, time.process_time()
         for step in range(steps):
+            before((epoch + step / steps) / epochs)
             part = order[step * BATCH : (step + 1) * BATCH]
             loss = nn.functional.cross_entropy(net(augment(x[part], generator)), y[part])
             optimiser.zero_grad()

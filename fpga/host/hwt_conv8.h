@@ -3,12 +3,14 @@
  * One instruction multiplies 4 unsigned by 4 signed bytes in 16 lanes and adds them in 32 bits, which wrap and
  * never saturate. So signals are raised by 128, and what that adds, 128 times the sum of a filter, is taken from
  * its start value beforehand. Images lie channels last; the copy with its border holds raised signals, 4 channels
- * (of each group) to a word. A lane is a filter; a tile is some pixels of a row by some words of 16 filters.
+ * (of each group) to a word. A lane is a filter; a tile is some pixels of a row by some words of 16 filters. Rows of
+ * windows beyond the image are no work, so the border is one of columns; depthwise has one of rows too.
  */
 #ifndef HWT_CONV8_H
 #define HWT_CONV8_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -20,17 +22,17 @@ typedef struct {
 
 #define HWT_INLINE static inline __attribute__((always_inline))
 
-/* The copy with a border: (height + 2 padding, width + 2 padding, groups, channels up to a multiple). */
-HWT_INLINE void hwt_conv8_raise(const hwt_conv8_sizes *s, int32_t deep, const int8_t *x, uint8_t *raised)
+/* The copy with a border: (height + 2 above, width + 2 padding, groups, channels up to a multiple). */
+HWT_INLINE void hwt_conv8_raise(const hwt_conv8_sizes *s, int32_t above, int32_t deep, const int8_t *x,
+                                uint8_t *raised)
 {
     const int32_t wide = s->width + 2 * s->padding, all = s->groups * deep, given = s->groups * s->channels;
-    const int32_t rows = s->height + 2 * s->padding;
-    if (s->padding) {
-        memset(raised, 128, (size_t)s->padding * wide * all);
-        memset(raised + (size_t)(rows - s->padding) * wide * all, 128, (size_t)s->padding * wide * all);
+    if (above) {
+        memset(raised, 128, (size_t)above * wide * all);
+        memset(raised + (size_t)(above + s->height) * wide * all, 128, (size_t)above * wide * all);
     }
     for (int32_t row = 0; row < s->height; row++) {
-        uint8_t *to = raised + (size_t)(row + s->padding) * wide * all;
+        uint8_t *to = raised + (size_t)(row + above) * wide * all;
         const int8_t *from = x + (size_t)row * s->width * given;
         memset(to, 128, (size_t)s->padding * all);
         to += (size_t)s->padding * all;
@@ -66,10 +68,11 @@ HWT_INLINE __m512i hwt_conv8_end(const hwt_conv8_sizes *s, __m512i acc)
     return _mm512_srai_epi32(acc, (unsigned)s->shift);
 }
 
-/* pixels by blocks of 16 filters. x: the first pixel's window; w: (side, line / 4, blocks, 16, 4), where a line is
- * what lies together of a window; lines: how many such in a row of a window, `apart` bytes from each other. */
+/* pixels by blocks of 16 filters. x: `high` rows of the first pixel's window; w: (high, line / 4, blocks, 16, 4),
+ * where a line is what lies together of a window; lines: how many such in a row of a window, `apart` bytes from
+ * each other. */
 HWT_INLINE void hwt_conv8_tile(const int pixels, const int blocks, const hwt_conv8_sizes *s, const uint8_t *x,
-                               int32_t step, int32_t row, int32_t lines, int32_t line, int32_t apart,
+                               int32_t step, int32_t high, int32_t row, int32_t lines, int32_t line, int32_t apart,
                                const int8_t *w, const int32_t *start, int8_t *y, int32_t y_step, int32_t filters)
 {
     __m512i acc[8][2];
@@ -78,7 +81,7 @@ HWT_INLINE void hwt_conv8_tile(const int pixels, const int blocks, const hwt_con
 #pragma GCC unroll 2
         for (int b = 0; b < blocks; b++)
             acc[p][b] = _mm512_loadu_si512(start + 16 * b);
-    for (int32_t i = 0; i < s->side; i++)
+    for (int32_t i = 0; i < high; i++)
         for (int32_t j = 0; j < lines; j++) {
             const uint8_t *at = x + (size_t)i * row + (size_t)j * apart;
             for (int32_t k = 0; k < line; k += 4) {
@@ -128,18 +131,31 @@ HWT_INLINE void hwt_conv8_tile(const int pixels, const int blocks, const hwt_con
         for (; columns - column >= (pixels) || (column < columns && columns >= (pixels)); column += (pixels)) { \
             if (columns - column < (pixels))                                                                \
                 column = columns - (pixels);                                                                \
-            hwt_conv8_tile(pixels, blocks, s, from + (size_t)column * step, step, row, lines, line, apart, part, \
-                           begin, to + (size_t)column * y_step, y_step, filters);                           \
+            hwt_conv8_tile(pixels, blocks, s, from + (size_t)column * step, step, high, row, lines, line, apart, \
+                           used, begin, to + (size_t)column * y_step, y_step, filters);                           \
         }                                                                                                   \
         for (; column < columns; column++)                                                                  \
-            hwt_conv8_tile(1, blocks, s, from + (size_t)column * step, step, row, lines, line, apart, part, begin, \
-                           to + (size_t)column * y_step, y_step, filters);                                  \
+            hwt_conv8_tile(1, blocks, s, from + (size_t)column * step, step, high, row, lines, line, apart, used, \
+                           begin, to + (size_t)column * y_step, y_step, filters);                                  \
     } while (0)
 
+/* What a row of the result starts from where rows of its windows, `first` to `past` excepted, lie beyond the image
+ * and are left out: what raising them would have added is given back. sums: (side, all). */
+HWT_INLINE void hwt_conv8_edge(int32_t side, int32_t first, int32_t past, int32_t filters, int32_t all,
+                               const int32_t *start, const int32_t *sums, int32_t *edge)
+{
+    memcpy(edge, start, (size_t)filters * sizeof *edge);
+    for (int32_t i = 0; i < side; i++)
+        if (i < first || i >= past)
+            for (int32_t f = 0; f < filters; f++)
+                edge[f] = (int32_t)((uint32_t)edge[f] + (uint32_t)sums[(size_t)i * all + f]);
+}
+
 /* x (batch, height, width, groups, channels), w by hwt_conv8_tile for 2 blocks at a time, or 1, start (groups, out
- * up to a multiple of 16), raised: memory for one image -> y (batch, rows, columns, groups, out) */
-void hwt_conv8(const hwt_conv8_sizes *given, const int8_t *x, const int8_t *w, const int32_t *start, uint8_t *raised,
-               int8_t *y)
+ * up to a multiple of 16), sums (side, groups, out as there): 128 times the sum of a row of a filter, raised: memory
+ * for one image -> y (batch, rows, columns, groups, out) */
+void hwt_conv8(const hwt_conv8_sizes *given, const int8_t *x, const int8_t *w, const int32_t *start,
+               const int32_t *sums, uint8_t *raised, int8_t *y)
 {
     const hwt_conv8_sizes own = *given, *const s = &own; /* which no store of bytes can be thought to change */
     const int32_t deep = (s->channels + 3) / 4 * 4, all = s->groups * deep, most = (s->out + 15) / 16;
@@ -149,15 +165,26 @@ void hwt_conv8(const hwt_conv8_sizes *given, const int8_t *x, const int8_t *w, c
     const int32_t lines = s->groups == 1 ? 1 : s->side, line = s->groups == 1 ? s->side * deep : deep, apart = all;
     const int32_t taps = s->side * s->side * deep / 4;
     for (int32_t image = 0; image < s->batch; image++) {
-        hwt_conv8_raise(s, deep, x + (size_t)image * s->height * s->width * s->groups * s->channels, raised);
+        hwt_conv8_raise(s, 0, deep, x + (size_t)image * s->height * s->width * s->groups * s->channels, raised);
         for (int32_t g = 0; g < s->groups; g++) {
             const int8_t *part = w + (size_t)g * most * taps * 64;
             for (int32_t block = 0; block < most;) {
                 const int32_t now = most - block >= 2 ? 2 : 1, filters = s->out - 16 * block;
-                const int32_t *begin = start + (size_t)(g * most + block) * 16;
+                const size_t at = (size_t)(g * most + block) * 16;
                 for (int32_t r = 0; r < rows; r++) {
-                    const uint8_t *from = raised + (size_t)r * s->stride * row + (size_t)g * deep;
+                    const int32_t top = r * s->stride - s->padding; /* of the window, in the image */
+                    const int32_t first = top < 0 ? (-top < s->side ? -top : s->side) : 0;
+                    const int32_t past = s->height - top < s->side ? s->height - top : s->side;
+                    const int32_t high = past - first;
+                    const uint8_t *from = raised + (ptrdiff_t)(top + first) * row + (ptrdiff_t)g * deep;
+                    const int8_t *used = part + (size_t)first * lines * line * 16 * now;
+                    const int32_t *begin = start + at;
+                    int32_t edge[32];
                     int8_t *to = y + ((size_t)image * rows + r) * columns * y_step + (size_t)g * s->out + 16 * block;
+                    if (high < s->side) {
+                        hwt_conv8_edge(s->side, first, past, 16 * now, s->groups * most * 16, begin, sums + at, edge);
+                        begin = edge;
+                    }
                     if (now == 2)
                         HWT_CONV8_ROW(8, 2);
                     else
@@ -206,7 +233,7 @@ void hwt_conv8_depthwise(const hwt_conv8_sizes *given, const int8_t *x, const in
     for (int32_t t = 0; t < 4 * quads; t++)
         places[t] = t < taps ? t / s->side * row + t % s->side * all : 0;
     for (int32_t image = 0; image < s->batch; image++) {
-        hwt_conv8_raise(s, 1, x + (size_t)image * s->height * s->width * all, raised);
+        hwt_conv8_raise(s, s->padding, 1, x + (size_t)image * s->height * s->width * all, raised);
         for (int32_t block = 0; 64 * block < all; block++) {
             const int32_t left = all - 64 * block;
             const __mmask64 mask = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;

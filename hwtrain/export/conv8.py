@@ -38,14 +38,14 @@ def library() -> ctypes.CDLL | None:
         return None
     if not hasattr(made, "hwt_conv8"):
         return None
-    for run in (made.hwt_conv8, made.hwt_conv8_depthwise):
-        run.argtypes, run.restype = [ctypes.c_void_p] * 6, None
+    for run, given in ((made.hwt_conv8, 7), (made.hwt_conv8_depthwise, 6)):
+        run.argtypes, run.restype = [ctypes.c_void_p] * given, None
     return made
 
 
 @dataclass(frozen=True)
 class Convolution8:
-    """A convolution made ready: ``packed`` and ``start`` as hwt_conv8.h says."""
+    """A convolution made ready: its tensors as hwt_conv8.h says; depthwise has no ``sums``."""
 
     groups: int
     out: int
@@ -57,6 +57,7 @@ class Convolution8:
     even: bool
     packed: Tensor
     start: Tensor
+    sums: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
         """int8 images (batch, channels, height, width) to requantised ones, both channels last in memory."""
@@ -65,7 +66,7 @@ class Convolution8:
         batch, _, height, width = x.shape
         high, wide = height + 2 * self.padding, width + 2 * self.padding
         rows, columns = (high - self.side) // self.stride + 1, (wide - self.side) // self.stride + 1
-        depthwise = _depthwise(self.groups, self.out, self.channels)
+        depthwise = self.sums is None
         deep = 1 if depthwise else -(-self.channels // 4) * 4
         sizes = _Sizes(
             *(
@@ -82,11 +83,13 @@ class Convolution8:
             *(self.shift, self.even),
         )
         last = x.contiguous(memory_format=torch.channels_last)
-        raised = torch.empty(wide * high * self.groups * deep, dtype=torch.uint8)
+        raised = torch.empty(wide * (high if depthwise else height) * self.groups * deep, dtype=torch.uint8)
         y = torch.empty(batch, rows, columns, self.groups * self.out, dtype=torch.int8)
-        run = made.hwt_conv8_depthwise if depthwise else made.hwt_conv8
-        packed, start = self.packed.data_ptr(), self.start.data_ptr()
-        run(ctypes.addressof(sizes), last.data_ptr(), packed, start, raised.data_ptr(), y.data_ptr())
+        given = (ctypes.addressof(sizes), last.data_ptr(), self.packed.data_ptr(), self.start.data_ptr())
+        if self.sums is None:
+            made.hwt_conv8_depthwise(*given, raised.data_ptr(), y.data_ptr())
+        else:
+            made.hwt_conv8(*given, self.sums.data_ptr(), raised.data_ptr(), y.data_ptr())
         return y.permute(0, 3, 1, 2)
 
 
@@ -114,6 +117,7 @@ def convolution8(
         start = np.zeros(64 * blocks, np.int64)
         start[:groups] = begin[:, 0]
         start = start.reshape(blocks, 4, 4, 4).transpose(0, 2, 1, 3)
+        sums = None
     else:
         deep, most = -(-channels // 4), -(-out // 16)
         square = np.zeros((groups, most * 16, side, side, deep * 4), np.int8)
@@ -125,10 +129,13 @@ def convolution8(
         packed = np.concatenate(parts, 1)
         start = np.zeros((groups, most * 16), np.int64)
         start[:, :out] = begin
+        rows = square.sum((3, 4), dtype=np.int32).transpose(2, 0, 1) << 7
+        sums = torch.from_numpy(np.ascontiguousarray(rows))
     return Convolution8(
         *(groups, out, channels, side, stride, padding, shift, rounding == "half-even" and shift > 0),
         torch.from_numpy(np.ascontiguousarray(packed)),
         torch.from_numpy(np.ascontiguousarray(start).astype(np.int32)),  # wraps, as do the sums that undo it
+        sums,
     )
 
 

@@ -129,6 +129,7 @@ CONVOLUTIONS = [
     (1, 16, 1, 50, 11, 5, 3, 2),
     (1, 6, 3, 7, 6, 3, 1, 1),
     (1, 4, 2, 40, 5, 4, 1, 2),
+    (1, 4, 1, 33, 3, 2, 1, 2),  # windows that hold nothing of the image
     (2, 1, 70, 1, 7, 3, 1, 1),  # depthwise: more than one block, and part of one
     (1, 1, 6, 1, 6, 5, 2, 2),
     (1, 1, 5, 2, 6, 2, 1, 0),

@@ -155,11 +155,20 @@ def test_inverse_root_is_within_two_units_of_the_last_place() -> None:
     assert ulps.max() < 2
 
 
-@pytest.mark.parametrize("name", names("nets"))
-def test_a_named_net_learns_a_batch_by_heart(name: str) -> None:
+QUICK = ("cnn", "ds-cnn", "resnet8")
+BY_HEART = [
+    pytest.param(name, device, marks=() if name in QUICK and device == "float32" else pytest.mark.slow)
+    for name in names("nets")
+    for device in ("float32", "pot4")
+]
+
+
+@pytest.mark.parametrize(("name", "device"), BY_HEART)
+def test_a_named_net_learns_a_batch_by_heart(name: str, device: str) -> None:
     net = build(name, (3, 8, 8), 4, "relu")
     assert net.out_shape((3, 8, 8)) == (4,)
-    net.place(Trial(Streams(1)), lambda _: SOFTWARE, SOFTWARE)
+    home = substrate_of(card(device), Options())
+    net.place(Trial(Streams(1)), lambda _: home, SOFTWARE)
     bound = Backprop().bind(net)
     next(iter(net.arrays()))[1].trial.ledger.clock.phase = "train"
     x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))

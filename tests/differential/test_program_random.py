@@ -3,6 +3,7 @@ numbers, by the integer engine."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from hwtrain.layers.relu import Relu
 from hwtrain.layers.sigmoid import Sigmoid
 from hwtrain.layers.tanh import Tanh
 from hwtrain.net import Net, Residual
-from hwtrain.program.ir import Program
+from hwtrain.program.ir import Program, walk
 from hwtrain.program.lower import lower
 from tests.programs import O1, bound_on, differences, fixed_card, loss_of, moved, samples
 
@@ -30,6 +31,7 @@ NETS, STEPS, LEAST = 270, 12, 10**7
 MOST = 400_000
 """So many values of a net, then it takes fewer steps: no large net may stand for all."""
 CLASSES = 4
+ENDS = ("lowest signals", "zero codes", "largest sums", "ties")
 
 
 @dataclass
@@ -140,12 +142,15 @@ class Draw:
 
 @dataclass
 class Counts:
-    """What was compared; ``integers`` are the values of each net of whole numbers."""
+    """What was compared; ``integers`` are the values of each net of whole numbers, ``ends`` how many values
+    there were of each of ENDS and ``ended`` of how many nets.
+    """
 
     integers: list[int] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
     values: int = 0
     different: int = 0
-    ends: int = 0
     zero: int = 0
     codes: int = 0
     saturated: int = 0
@@ -203,12 +208,19 @@ def compare(seed: int, counts: Counts, steps: int) -> float:
         before = {name: values.copy() for name, values in now.items()}
     share = moved(program, memories[0])
     if whole:
-        counts.ends += at_the_ends(runners, memories, drawn.device, seed)
+        found, compared = at_the_ends(runners, memories, drawn.device, seed)
+        counts.integers[-1] += compared
+        counts.ends.update(found)
+        counts.ended.update(found.keys())
     return share
 
 
-def at_the_ends(runners: list[Runner], memories: list[Memory], card: Card, seed: int) -> int:
-    """Predict where sums are largest, and where they are so small that they end in ties; values compared.
+def at_the_ends(
+    runners: list[Runner], memories: list[Memory], card: Card, seed: int
+) -> tuple[Counter[str], int]:
+    """Predict where sums are largest, and where they are so small that they end in ties.
+
+    How many values were at each end, and outputs compared in all.
 
     All signals the lowest code or the highest, all weights the highest, the lowest or zero; then both small.
     """
@@ -221,8 +233,11 @@ def at_the_ends(runners: list[Runner], memories: list[Memory], card: Card, seed:
     else:
         levels = [np.iinfo(memories[0][names[0]].dtype).max, np.iinfo(memories[0][names[0]].dtype).min]
     drawn = {name: rng.integers(-2, 3, memories[0][name].shape) for name in names}
+    lowest = np.iinfo(x.dtype).min
+    most = -lowest * (2 ** (levels[0] - 1) if isinstance(card, ShiftCard) else -levels[1])
+    found: Counter[str] = Counter()
     compared = 0
-    for signal in (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max, rng.integers(-2, 3, x.shape)):
+    for signal in (lowest, np.iinfo(x.dtype).max, rng.integers(-2, 3, x.shape)):
         for level in (*levels, 0, None):
             for runner, memory in zip(runners, memories, strict=True):
                 memory["x"][...] = signal
@@ -230,11 +245,28 @@ def at_the_ends(runners: list[Runner], memories: list[Memory], card: Card, seed:
                     memory[name][...] = drawn[name] if level is None else level
                 runner.run("predict", 1, memory)
             for place, memory in enumerate(memories[1:], 1):
-                found = differences(memories[0], memory)
+                wrong = differences(memories[0], memory)
                 engine = type(runners[place]).__name__
-                assert not found, f"net {seed}, signals {signal}, weights {level}, {engine}: {found}"
-            compared += memories[0]["z"].size
-    return compared
+                assert not wrong, f"net {seed}, signals {signal}, weights {level}, {engine}: {wrong}"
+            outputs = memories[0]["z"].size
+            compared += outputs
+            found["lowest signals"] += outputs * (signal is lowest)
+            found["zero codes"] += outputs * (level == 0)
+            found.update(accumulators(runners[0].program, memories[0], most))
+    return +found, compared
+
+
+def accumulators(program: Program, memory: Memory, most: int) -> Counter[str]:
+    """Of those that can be looked at: sums of products that are all ``most``, and ties before a rounding."""
+    found: Counter[str] = Counter()
+    for call in walk(program.entries["predict"]):
+        if call.kernel == "fixed.requantize" and call.tensors["acc"].buffer in memory:
+            unit = 1 << max(int(call.numbers["shift"]), 0)
+            found["ties"] += int((2 * (memory[call.tensors["acc"].buffer] % unit) == unit).sum())
+        if call.kernel in ("pot.read", "dense.read") and call.results[0].buffer in memory:
+            sums, terms = memory[call.results[0].buffer], call.tensors["x"].shape[-1]
+            found["largest sums"] += int((abs(sums) == terms * most).sum())
+    return found
 
 
 def test_some_random_nets_are_the_same_on_every_engine() -> None:
@@ -254,9 +286,9 @@ def test_many_random_nets_are_the_same_on_every_engine(
     said = (
         f"{NETS} nets, {counts.values} values compared, {counts.different} of them changed since the step "
         f"before; zero {counts.zero / counts.values:.1%}, of {counts.codes} codes saturated "
-        f"{counts.saturated / counts.codes:.1%}; weights moved {np.mean(shares):.1%}; {counts.ends} "
-        "outputs at the ends of the codes"
+        f"{counts.saturated / counts.codes:.1%}; weights moved {np.mean(shares):.1%}"
     )
+    said += "".join(f"; {counts.ends[end]} {end} of {counts.ended[end]} nets" for end in ENDS)
     share = max(counts.integers) / sum(counts.integers)
     said += (
         f"; {sum(counts.integers)} whole numbers of {len(counts.integers)} nets, at most {share:.1%} of one"
@@ -266,7 +298,9 @@ def test_many_random_nets_are_the_same_on_every_engine(
     assert len(counts.integers) >= 200, said
     assert sum(counts.integers) >= LEAST, said
     assert share <= 0.05, said
-    assert counts.ends >= 10_000, said
+    for end in ENDS:
+        assert counts.ends[end] >= 1000, said
+        assert counts.ended[end] >= 50, said
     assert 0.05 < counts.zero / counts.values < 0.7, said
     assert 0.005 < counts.saturated / counts.codes < 0.5, said
     assert np.mean(shares) > 0.5, said

@@ -16,6 +16,7 @@ from hwtrain.arith.pow2 import Pot
 from hwtrain.errors import ConfigError
 from hwtrain.qat import apot
 from hwtrain.qat import pot as levels
+from hwtrain.qat.fitted import fitted, fitted_weights, hold
 from hwtrain.qat.layers import GRADIENTS, FixedPoint, set_blend, shift_weights
 
 
@@ -202,3 +203,50 @@ def test_a_layer_keeps_its_order_of_memory() -> None:
         for zero in (True, False):
             pot = Pot(4, zero, scale="channel")
             assert levels.nearest(net.weight, levels.top(net.weight, pot), pot).stride() == stride
+            assert fitted(net.weight, pot)[0].stride() == stride
+
+
+@pytest.mark.parametrize("pot", [Pot(2), Pot(4), Pot(3, False, "log")], ids=str)
+def test_fitted_levels_are_the_best_of_an_octave(pot: Pot) -> None:
+    """By hand, number by number, for every place; and never worse than a power of two as the factor."""
+    w = weights(5, 7, 4, 3)
+    w[6] = 0
+    found, factors = fitted(w, pot)
+    plain = levels.nearest(w, levels.top(w, Pot(4, scale="channel")), pot)
+    for row, q, factor, other in zip(w, found, factors.tolist(), plain, strict=True):
+        size = np.float32(row.abs().max())
+        errors = [float(row.double().square().sum())]
+        for place in range(8) if size else ():
+            by = np.float32(2 ** (place / 8 - 0.5)) * size
+            codes = [pow2.encode_one(float(one / by), -pot.most, pot) for one in row.flatten().numpy()]
+            seen = torch.tensor([pow2.shift_product(code, 1) for code in codes], dtype=torch.float64)
+            flat = row.double().flatten()
+            errors.append(float((flat - seen * (flat @ seen) / (seen @ seen)).square().sum()))
+        error = float((row - factor * q).double().square().sum())
+        assert error == pytest.approx(min(errors), rel=1e-5)
+        if pot == Pot(4):
+            assert error <= float((row - other).square().sum()) + 1e-9
+        powers = q[q != 0].abs().log2()
+        assert torch.equal(powers, powers.round())
+        assert not len(powers) or -pot.most <= powers.min() <= powers.max() <= 0
+
+
+def test_a_normalisation_takes_the_factor_and_what_is_held_stays() -> None:
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(2, 5, 3, bias=False), nn.BatchNorm2d(5, eps=1e-12)
+    fitted_weights([conv], Pot(4))
+    net, x = nn.Sequential(conv, norm, nn.Flatten(), nn.Linear(80, 3)), torch.randn(40, 2, 6, 6)
+    q, factors = fitted(conv.parametrizations["weight"].original, Pot(4))  # type: ignore[index, union-attr]
+    assert torch.equal(conv.weight, q * factors[:, None, None, None])
+    torch.testing.assert_close(norm(conv(x)), norm(nn.functional.conv2d(x, q)), rtol=1e-4, atol=1e-5)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9, weight_decay=0.1)
+    seen = [conv.weight.detach().clone()]
+    for step in range(6):
+        if step >= 3:
+            hold(conv)
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(x), torch.arange(40) % 3).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        seen.append(conv.weight.detach().clone())
+    assert not torch.equal(seen[2], seen[3])
+    assert torch.equal(seen[3], seen[6])
