@@ -30,6 +30,10 @@ from tests.helpers import synapse_card
 from tests.programs import bound_on
 
 STEPS = 40
+ONE_NOW = [
+    "stochastic-pulse",
+    *(pytest.param(u, marks=pytest.mark.slow) for u in KNOWN["update"] if u != "stochastic-pulse"),
+]
 ALL = list(itertools.product(KNOWN["update"], (*KNOWN["cell"], "half-reference")))
 ROUGH = {
     "variation": {"c2c_rel_range": 0.02, "step_dtod": 0.3, "bias_dtod": 0.2, "c2c_rel_step": 0.3},
@@ -131,12 +135,12 @@ def test_pairs_are_refreshed_alike(cell: str, refresh: str) -> None:
     assert (ledger.of("train", "fc2.weight", "write")["resets"] > 0) == (refresh != "none")
 
 
-@pytest.mark.parametrize("update", KNOWN["update"])
+@pytest.mark.parametrize("update", ONE_NOW)
 def test_a_convolution_with_groups_and_a_batch_writes_its_pairs_in_order(update: str) -> None:
     assert_same(synapse_card(SOFT, **ROUGH), Options(update, "single"), cnn(), (2, 5, 5), batch=3, steps=8)
 
 
-@pytest.mark.parametrize("update", KNOWN["update"])
+@pytest.mark.parametrize("update", ONE_NOW)
 def test_any_number_of_threads_leaves_the_same_bits(update: str) -> None:
     options = Options(update, "unidirectional-ltp")
     device = synapse_card(SOFT, **ROUGH, read=WIRES["tiles"])

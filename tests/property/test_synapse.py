@@ -217,7 +217,7 @@ def crossbar(response: dict[str, Any], scale: float, cell: str, update: str) -> 
     return substrate.array(Geometry("fc.weight", 1, 1, 3, 4, 0.3), Trial(Streams(2)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(RESPONSES, st.floats(-9, -2), CELLS, UPDATES, SIGNALS)
 def test_absolute_conductance_changes_no_weight_and_no_read(
     response: dict[str, Any], exponent: float, cell: str, update: str, seed: int

@@ -159,6 +159,7 @@ c2c_rel_range = 0.01
 )
 
 
+@pytest.mark.slow
 def test_fit_samples_carry_the_intervals_of_a_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "fitted.toml"
     file.write_text(FITTED)

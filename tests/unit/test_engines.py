@@ -45,7 +45,7 @@ def test_float_weights_of_c_and_the_interpreter_are_the_same_bits_and_close_to_t
             torch.testing.assert_close(eager.tensors[name][key], value, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("device", ["ag-si", "ideal-envm"])
+@pytest.mark.parametrize("device", ["ag-si", pytest.param("ideal-envm", marks=pytest.mark.slow)])
 def test_a_crossbar_counts_the_same_on_both_engines(device: str, tmp_path: Path) -> None:
     native, eager = (trained(tmp_path, engine, device=device) for engine in ("native", "torch"))
     assert native.pulses == eager.pulses > 0

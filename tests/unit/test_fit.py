@@ -61,7 +61,7 @@ def fitted(sweeps: list[Sweep]) -> Fit:
         pytest.param(FEFET, 0.0, 0.0, 1, id="exact-retracing"),
         pytest.param(AG_SI, 0.002, 0.0, 10, id="scatter"),
         pytest.param(AG_SI, 0.0, 0.01, 5, id="read-noise"),
-        pytest.param(FEFET, 0.001, 0.0, 10, id="scatter-retracing"),
+        pytest.param(FEFET, 0.001, 0.0, 10, id="scatter-retracing", marks=pytest.mark.slow),
     ],
 )
 def test_what_went_in_comes_out(response: dict[str, Any], c2c: float, read: float, cycles: int) -> None:
@@ -89,6 +89,7 @@ def test_scatter_is_found_with_and_without_clipping(c2c: float) -> None:
     assert fitted(measured(card, 10)).value("c2c") == pytest.approx(c2c, rel=0.1)
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_went_in() -> None:
     inside = []
     for device in range(30):
