@@ -8,7 +8,7 @@ TCAD 37(12):3067, 2018, section V; FeFET: Jerry et al., IEDM 2017). Pulses are t
 
 ``neurosim_loop.c`` is that training written anew as plain loops, with the device of a card. It is run whole,
 which says what NeuroSim's own recipe gives on these 10,000 training images (it has 60,000), and with one part
-changed at a time, which says what the accuracy hangs on: the converter, which there truncates a column and its
+changed at a time, which says what accuracy hangs on: the converter, which there truncates a column and its
 reference each for itself; hidden units that are on at 0, where coarse steps often put them; an output layer
 that learns from the logistic function of a hidden sum, with half the rate, and not from its bit.
 
