@@ -241,7 +241,7 @@ def study(name: str, figures: Figures) -> None:
 def main() -> int:
     """The parts that are asked for; the results of all that are done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=TASKS, action="append", help="only this one, and what is done")
+    parser.add_argument("--part", choices=TASKS, action="append", help="only this one, with a result of its own")
     parser.add_argument("--done", action="store_true", help="train nothing: results of what is trained")
     found = parser.parse_args()
     asked = found.part or list(TASKS)
@@ -253,7 +253,7 @@ def main() -> int:
         if not file.exists():
             print(f"mcu_accuracy: {file} is not there: {mend}", file=sys.stderr)
             return 2
-    figures = Figures("mcu_accuracy")
+    figures = Figures("_".join(["mcu_accuracy", *(found.part or [])]))
     code = 0
     for name in TASKS:
         if name in asked:
