@@ -241,7 +241,7 @@ def study(name: str, figures: Figures) -> None:
 def main() -> int:
     """The parts that are asked for; the results of all that are done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=TASKS, action="append", help="only this one, with a result of its own")
+    parser.add_argument("--part", choices=TASKS, action="append", help="only this; a result of its own")
     parser.add_argument("--done", action="store_true", help="train nothing: results of what is trained")
     found = parser.parse_args()
     asked = found.part or list(TASKS)
