@@ -59,7 +59,7 @@ COMMON = {
 }
 RATES = (0.4, 0.8, 1.6, 3.2)
 EPOCHS, TUNING = 100, 10  # of 10,000 and of 8,500 images
-SEEDS, CONTROLS = 5, 3
+SEEDS, CONTROLS = 5, 2
 CONVERTER = {"adc_bits": 8, "adc_range_share": 1.0}
 UPDATES = EPOCHS * 10_000
 CHANGED = {  # of the loop, one at a time
