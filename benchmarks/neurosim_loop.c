@@ -33,7 +33,7 @@ static const struct {
 
 static unsigned char train_x[IMAGES][INPUTS], test_x[IMAGES][INPUTS];
 static int32_t train_y[IMAGES], test_y[IMAGES];
-static double g1[HIDDEN][INPUTS], g2[CLASSES][HIDDEN];
+static double g1[INPUTS][HIDDEN], g2[CLASSES][HIDDEN];
 static double a1[HIDDEN], a2[CLASSES];
 static unsigned char bit[HIDDEN];
 
@@ -66,25 +66,25 @@ static double converted(double current, double driven, double lines)
 
 static void forward(const unsigned char *x)
 {
-    static int on[INPUTS];
+    double current[HIDDEN] = {0};
     int driven = 0, lit = 0;
     for (int k = 0; k < INPUTS; k++)
-        if (x[k])
-            on[driven++] = k;
+        if (x[k]) {
+            driven++;
+            for (int j = 0; j < HIDDEN; j++)
+                current[j] += g1[k][j];
+        }
     for (int j = 0; j < HIDDEN; j++) {
-        double current = 0;
-        for (int k = 0; k < driven; k++)
-            current += g1[j][on[k]];
-        const double z = converted(current, driven, INPUTS);
+        const double z = converted(current[j], driven, INPUTS);
         a1[j] = 1 / (1 + exp(-z));
         bit[j] = is.on_at_zero ? z >= 0 : z > 0;
         lit += bit[j];
     }
     for (int k = 0; k < CLASSES; k++) {
-        double current = 0;
+        double sum = 0;
         for (int j = 0; j < HIDDEN; j++)
-            current += bit[j] ? g2[k][j] : 0;
-        a2[k] = 1 / (1 + exp(-converted(current, lit, HIDDEN)));
+            sum += bit[j] * g2[k][j];
+        a2[k] = 1 / (1 + exp(-converted(sum, lit, HIDDEN)));
     }
 }
 
@@ -129,7 +129,7 @@ static void learn(const unsigned char *x, int label)
         const int n = pulses(-is.rate1 * s1[j]);
         for (int k = 0; n != 0 && k < INPUTS; k++)
             if (x[k])
-                g1[j][k] = pulsed(g1[j][k], n);
+                g1[k][j] = pulsed(g1[k][j], n);
     }
     for (int k = 0; k < CLASSES; k++)
         for (int j = 0; j < HIDDEN; j++) {
@@ -172,9 +172,9 @@ int main(int count, char **words)
         *keys[k].value = atof(value + 1);
     }
     state = 88172645463325252u + 1000003u * (uint64_t)is.seed;
-    for (int j = 0; j < HIDDEN; j++)
-        for (int k = 0; k < INPUTS; k++)
-            g1[j][k] = is.floor + (1 - is.floor) * floor(7 * uniform()) / 6;
+    for (int k = 0; k < INPUTS; k++)
+        for (int j = 0; j < HIDDEN; j++)
+            g1[k][j] = is.floor + (1 - is.floor) * floor(7 * uniform()) / 6;
     for (int k = 0; k < CLASSES; k++)
         for (int j = 0; j < HIDDEN; j++)
             g2[k][j] = is.floor + (1 - is.floor) * floor(7 * uniform()) / 6;
