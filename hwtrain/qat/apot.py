@@ -70,8 +70,8 @@ class _Straight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, w: Tensor, by: AdditiveLevels) -> Tensor:
         unit = by.unit(w)
-        place = torch.bucketize(w.detach().abs() / unit, by.halfway, right=True)
-        return torch.copysign(by.levels[place] * unit, w)
+        place = torch.bucketize((w.detach().abs() / unit).contiguous(), by.halfway, right=True)
+        return torch.empty_like(w).copy_(torch.copysign(by.levels[place] * unit, w))  # in w's order of memory
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> Any:

@@ -204,6 +204,7 @@ def test_a_layer_keeps_its_order_of_memory() -> None:
             pot = Pot(4, zero, scale="channel")
             assert levels.nearest(net.weight, levels.top(net.weight, pot), pot).stride() == stride
             assert fitted(net.weight, pot)[0].stride() == stride
+        assert apot.AdditiveLevels(2)(net.weight).stride() == stride
 
 
 @pytest.mark.parametrize("pot", [Pot(2), Pot(4), Pot(3, False, "log")], ids=str)
