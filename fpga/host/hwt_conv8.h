@@ -39,7 +39,7 @@ HWT_INLINE void hwt_conv8_raise(const hwt_conv8_sizes *s, int32_t above, int32_t
         if (deep == s->channels)
             for (int32_t i = 0; i < s->width * given; i++)
                 to[i] = (uint8_t)from[i] ^ 128;
-        else if (s->channels == 3) {
+        else if (s->channels == 3 && s->width * s->groups > 1) {
             const int32_t last = s->width * s->groups - 1; /* beyond whose three bytes nothing may be read */
             for (int32_t place = 0; place <= last; place++) {
                 uint32_t four = 0;

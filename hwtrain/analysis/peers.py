@@ -56,7 +56,7 @@ def steps(found: SynapseCard, way: Way, nodes: int) -> NDArray[np.float64]:
 def _aihwkit(name: str, found: SynapseCard) -> Exported:
     """Weights run from -1 to 1, so every share of the range counts twice."""
     law, spread, p = str(found.response["law"]), found.variation, found.law().params
-    missing = _unsaid(found, "aihwkit", {"pulse"})
+    missing = _unsaid(found, "aihwkit")
     up, down = steps(found, "up", _NODES), steps(found, "down", _NODES)
     middle = {"up": _middle(found, "up"), "down": _middle(found, "down")}
     values: dict[str, object] = {}
@@ -128,7 +128,7 @@ def _neurosim(name: str, found: SynapseCard) -> Exported:
             f"{name}: a branch of it never crosses the whole range, and NeuroSim needs its levels: "
             "export to aihwkit or crosssim"
         )
-    missing = _unsaid(found, "neurosim", set())
+    missing = _unsaid(found, "neurosim")
     if law not in ("linear", "affine"):
         missing.append(f"the law {law}: an exponential curve of the same label and number of pulses")
     if found.range.stand_in:
@@ -175,7 +175,7 @@ def _neurosim(name: str, found: SynapseCard) -> Exported:
 
 def _crosssim(name: str, found: SynapseCard) -> Exported:
     """Steps in siemens; their distribution is normal, as the card's scatter is."""
-    missing = _unsaid(found, "crosssim", set())
+    missing = _unsaid(found, "crosssim")
     if found.range.stand_in:
         missing.append("the ends, which this card does not know: they stand in")
     spread, span = found.variation, found.range.g_max_S - found.range.g_min_S
@@ -214,14 +214,24 @@ def _middle(found: SynapseCard, way: Way) -> float:
     return float(law.middle_step(law.typical(way)))
 
 
-def _unsaid(found: SynapseCard, peer: str, also: set[str]) -> list[str]:
+def _unsaid(found: SynapseCard, peer: str) -> list[str]:
     """What no device of this peer holds: it is said elsewhere there, or nowhere."""
     missing = []
     if peer != "neurosim" and found.read.noise_rel > 0:
         missing.append("read.noise_rel: a matter of the peer's periphery, not of its device")
     if found.read.dac_bits is not None or found.read.adc_bits is not None:
         missing.append("read.dac_bits and adc_bits: set the peer's converters")
-    if peer == "crosssim" or "pulse" in also:
+    for name, given in (
+        ("read.line_ohm", found.read.line_ohm > 0),
+        ("read.lines", found.read.lines is not None),
+        ("ageing", found.ageing is not None),
+        ("retention", found.retention is not None),
+        ("range.up_from and down_from", (found.range.up_from, found.range.down_from) != (0, 1)),
+        ("pulses that grow", found.pulse.incremental),
+    ):
+        if given:
+            missing.append(name)
+    if peer != "neurosim":
         if found.pulse != type(found.pulse)():
             missing.append("pulse: amplitudes, widths, energy and endurance")
     elif found.pulse.endurance is not None or found.pulse.energy_J is not None:

@@ -167,8 +167,9 @@ class Read(Strict):
     def _range_needs_voltage(self) -> Self:
         if self.adc_range_A is not None and self.v_read_V is None:
             raise ValueError("adc_range_A is a current and needs v_read_V: add v_read_V")
-        if self.adc_range_A is not None and self.adc_range_share is not None:
-            raise ValueError("adc_range_A and adc_range_share are both a full scale: leave one out")
+        ranges = sorted(self.model_fields_set & {"adc_range_cells", "adc_range_share", "adc_range_A"})
+        if len(ranges) > 1:
+            raise ValueError(f"{' and '.join(ranges)} are both a full scale: leave one out")
         return self
 
 

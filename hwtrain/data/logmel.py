@@ -50,12 +50,6 @@ def edges() -> list[int]:
     return found
 
 
-def log_mel(word: NDArray[np.int16]) -> F32:
-    """(samples,) -> (FRAMES, BANDS) from 0 to 1."""
-    features: F32 = _features(_cut(word)[None])[0]
-    return features
-
-
 def log_mels(words: list[NDArray[np.int16]]) -> F32:
     """(words, FRAMES, BANDS)."""
     cut = [_cut(word) for word in words]

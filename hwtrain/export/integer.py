@@ -179,6 +179,8 @@ class IntegerMachine(Interpreter):
             for name in [name for name, held in self.waiting.items() if held.needs(ref.buffer)]:
                 self._back(name)
             self._weights.pop(ref.buffer, None)
+            self._filters.pop(ref.buffer, None)
+            self._ready.pop(ref.buffer, None)
         if self._put_off(call):
             return
         form = _FORMS.get(call.kernel)
@@ -229,12 +231,11 @@ class IntegerMachine(Interpreter):
         if held is None or self.limits[ref.buffer] + (1 << max(shift, 0)) >= _INT32:
             return None
         w = next(iter(held.read.tensors.values()))
-        fresh = w.buffer in self._weights and w.turn is None
         weights, sizes = self.weights(w), _sizes(held.patches)
         bias = np.zeros(weights.shape[:2], np.int64) if held.bias is None else held.bias
         wanted = bias.tobytes(), shift, rounding, sizes
         known, made = self._ready.get(w.buffer, (None, None))
-        if known != wanted or not fresh:
+        if known != wanted or w.turn is not None:
             side, stride, padding = sizes
             given = {"side": side, "stride": stride, "padding": padding, "shift": shift, "rounding": rounding}
             made = conv8.convolution8(weights, bias, **given)  # type: ignore[arg-type]
@@ -272,7 +273,7 @@ class IntegerMachine(Interpreter):
     def filters(self, ref: Ref, side: int, most: int) -> Filters:
         """The same as filters; kept as long as they are."""
         held = self._filters.get(ref.buffer)
-        if held is None or ref.turn is not None or ref.buffer not in self._weights:
+        if held is None or ref.turn is not None:
             held = self._filters[ref.buffer] = filters(self.weights(ref), side, most)
         return held
 

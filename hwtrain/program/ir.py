@@ -35,7 +35,7 @@ from hwtrain.strict_toml import Strict
 
 Format = Literal["f16", "f32", "u8", "i8", "i16", "i32", "i64"]
 Role = Literal["input", "label", "weight", "state", "const", "temp", "output", "counter"]
-Entry = Literal["init", "step", "flush", "predict"]
+Entry = Literal["step", "flush", "predict"]
 
 DTYPES: dict[str, Any] = {
     "f16": np.float16,

@@ -335,7 +335,7 @@ class CrossbarArray(Array):
         full = wires.adc_range_cells
         if wires.adc_range_A is not None and wires.v_read_V is not None:
             full = wires.adc_range_A / (wires.v_read_V * (span.g_max_S - span.g_min_S))
-        return full * self.cell.slope
+        return full * self.cells.width * self.cell.slope
 
     def _digitised(self, y: Tensor, bits: int, lines: int) -> Tensor:
         full = self._full_scale(lines)

@@ -440,6 +440,14 @@ def test_fixed_full_scale_current_is_in_amperes() -> None:
     assert array.read(torch.ones(1, 1, 4, dtype=torch.float64)).flatten().tolist() == pytest.approx([1.0] * 3)
 
 
+def test_a_full_scale_of_cells_that_count_from_zero_is_as_many_amperes() -> None:
+    wires = {"adc_bits": 8, "adc_range_A": 1e-7, "v_read_V": 0.5}
+    array, _ = crossbar("half-reference", read=wires)
+    span = array._card.range
+    # A weight is 2 G / g_max - 1: a current of 0.1 uA at 0.5 V is so many of them.
+    assert array._full_scale(4) == pytest.approx(2 * 1e-7 / (0.5 * span.g_max_S))
+
+
 def net_2x2(weights: Tensor, substrate: Substrate) -> tuple[Net, Trial]:
     layer = dense_layer.Dense(2, 2, weights=weights, offsets=torch.zeros(2))
     return placed(Net({"fc": layer}), substrate)
