@@ -35,6 +35,8 @@ NETS = (
     ("fixed16", "6-4", 2, 1024.0, "softmax2", 300, 0, None),
     ("fixed8", "6-5-3", 2, 0.25, "squared-error", 300, 0, "lookahead"),
     ("fixed16", "5-9-6-3", 2, 0.02, "softmax2", 300, 0, "lookahead"),
+    ("shift4", "5-7-3", 2, 0.02, "softmax2", 300, 0x7FFFFFC0, "speculative"),
+    ("fixed8", "6-4", 2, 0.25, "squared-error", 300, 0, "speculative"),
 )
 STALLS = (40, 98)
 

@@ -81,6 +81,7 @@ def main() -> int:
         figures.add(f"{mode}_mismatches", one["mismatches"], f"of {one['compared']:,} values", "<= 0")
         figures.add(f"{mode}_cycles", one["cycles_per_step"], "cycles a step", "<= 1700")
         figures.add(f"{mode}_cycles_over_model", one["cycles_per_step"] / one["model"], "x", "1 to 1")
+        figures.add(f"{mode}_ends_reached", one["ends_reached"] / one["ends"], "share of ends", ">= 0.1")
         if mode != "sequential":
             figures.add(f"{mode}_speedup", sequential / one["cycles_per_step"], "x", MODES[mode][2])
     share = found["speculative"]["hits"] / STEPS

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hwtrain.errors import ConfigError
 from hwtrain.flags import flag, json_flag, verb
 
 
@@ -16,6 +17,7 @@ def add(verbs: Any) -> None:
         "folder", type=Path, metavar="DIR", help="folder of hwtrain export --to rtl, or --to hls"
     )
     flag(one, "--steps", type=int, help="consecutive training steps (1000 of RTL, 20 of a circuit of the C)")
+    flag(one, "--out", type=Path, metavar="DIR", help="folder for cosim.json and the timeline of the engines")
     json_flag(one)
 
 
@@ -23,7 +25,11 @@ def _cosim(found: argparse.Namespace) -> int:
     from hwtrain.console.cosim import print_circuit, print_cosim
 
     if (found.folder / "hwt_net.c").is_file():
+        if found.out is not None:
+            raise ConfigError(
+                f"--out {found.out}: a timeline is of RTL, {found.folder} is of C: leave it out"
+            )
         print_circuit(found.folder, 20 if found.steps is None else found.steps, as_json=found.json)
         return 0
     steps = 1000 if found.steps is None else found.steps
-    return 0 if print_cosim(found.folder, steps, as_json=found.json) else 1
+    return 0 if print_cosim(found.folder, steps, found.out, as_json=found.json) else 1

@@ -5,14 +5,29 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hwtrain.errors import ConfigError
+from hwtrain.files import make_folder, write_file
 
-def print_cosim(folder: Path, steps: int, *, as_json: bool) -> bool:
+_FEW, _TIMELINE_STEPS = 10, 100
+"""Steps that a timeline needs, and those that it looks at."""
+
+
+def print_cosim(folder: Path, steps: int, out: Path | None, *, as_json: bool) -> bool:
     """Whether RTL and interpreter agree, on how much, and what a step takes."""
     from hwtrain.console.base import busy
     from hwtrain.export.cosim import cosim
 
+    if out is not None:
+        if steps < _FEW:
+            raise ConfigError(f"--steps {steps}: a timeline needs at least {_FEW}")
+        make_folder(out)
     with busy(f"building and running {steps:,} steps, twice"):
         found = cosim(folder, steps)
+    if out is not None:
+        write_file(out / "cosim.json", json.dumps(vars(found), indent=1) + "\n")
+    if out is not None and not found.mismatches:
+        with busy("building once more and watching the engines"):
+            _write_timeline(folder, steps, out)
     if as_json:
         print(json.dumps(vars(found)))
         return found.mismatches == 0
@@ -25,7 +40,18 @@ def print_cosim(folder: Path, steps: int, *, as_json: bool) -> bool:
         f"  {found.cycles_per_step:,.2f} cycles a step, {found.model:,.2f} by the model; "
         f"{found.wrong_frames:,} wrong frames dropped; {found.mode}: {found.hits} hits, {found.misses} misses"
     )
+    print(f"  {found.ends_reached} of {found.ends} lowest and highest codes were reached")
     return found.mismatches == 0
+
+
+def _write_timeline(folder: Path, steps: int, out: Path) -> None:
+    from hwtrain.export.rtl_timeline import timeline
+    from hwtrain.report.rtl_timeline_plot import steps_in_time
+
+    plot = steps_in_time(timeline(folder, min(steps, _TIMELINE_STEPS)))
+    write_file(out / f"{plot.name}.png", plot.png())
+    write_file(out / f"{plot.name}.svg", plot.svg)
+    write_file(out / f"{plot.name}.csv", plot.csv())
 
 
 def print_circuit(folder: Path, steps: int, *, as_json: bool) -> None:

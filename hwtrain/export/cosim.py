@@ -10,13 +10,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 
+from hwtrain.arith.fixed import limits
 from hwtrain.errors import ProgramError, RunError
 from hwtrain.export.rtl import (
     Mode,
@@ -30,7 +31,7 @@ from hwtrain.export.rtl import (
 )
 from hwtrain.export.run import Memory
 from hwtrain.program.interpret import Interpreter
-from hwtrain.program.ir import Entry, Program, load_program
+from hwtrain.program.ir import Call, Entry, Program, load_program, walk
 from hwtrain.sim import verilator
 from hwtrain.strict_toml import Strict
 
@@ -51,6 +52,9 @@ class RtlSettings(Strict):
 class Cosim:
     """What was compared. ``hits`` and ``misses`` are of mode ``speculative``; the block counts them, too.
 
+    ``ends`` are lowest and highest code of everything that a step rounds and of all weights it changes, each
+    by its place in the program; ``ends_reached`` are those at which some value stood during the steps.
+
     ``cycles_per_step`` is measured, from the last result of the first step to that of the last (in mode
     ``lookahead`` to that before, since the last is not pushed out by a sample); ``model`` is what
     hwtrain.export.rtl.cycles says; ``changed`` is the share of weights that learning changed.
@@ -66,6 +70,8 @@ class Cosim:
     first_wrong: int
     wrong_frames: int
     changed: float
+    ends: int
+    ends_reached: int
     mode: Mode
 
 
@@ -87,11 +93,11 @@ def no_export(folder: Path) -> RunError:
     return RunError(f"{folder}: no RTL export: write one with hwtrain export RUN --to rtl --out DIR")
 
 
-def cosim(folder: Path, steps: int = 1000) -> Cosim:
-    """Run the RTL of a folder for so many steps, over its samples again and again.
+def opened(folder: Path, steps: int) -> tuple[Program, RtlNet, list[Path], Memory, RtlSettings]:
+    """What ``simulate`` needs of an exported RTL folder, its samples over and over for so many steps.
 
     Raises:
-        HwtrainError: no such folder, or a tool that is missing or refuses it.
+        HwtrainError: no such folder.
     """
     program, settings, sources = exported(folder)
     try:
@@ -103,7 +109,17 @@ def cosim(folder: Path, steps: int = 1000) -> Cosim:
         raise ProgramError(f"steps = {steps}: at least {2 + net.late}")
     x, labels = (np.resize(samples[name], (steps, *samples[name].shape[1:])) for name in ("x", "labels"))
     sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sources]
-    return simulate(program, net, sources, folder / "cosim.cpp", {"x": x, "labels": labels}, settings)
+    return program, net, sources, {"x": x, "labels": labels}, settings
+
+
+def cosim(folder: Path, steps: int = 1000) -> Cosim:
+    """Run the RTL of a folder for so many steps, over its samples again and again.
+
+    Raises:
+        HwtrainError: no such folder, or a tool that is missing or refuses it.
+    """
+    program, net, sources, samples, settings = opened(folder, steps)
+    return simulate(program, net, sources, folder / "cosim.cpp", samples, settings)
 
 
 def simulate(
@@ -121,7 +137,7 @@ def simulate(
     They run once without stalls, and once with each of these percentages.
     """
     simulation = verilator.build(sources, "hwt_net", harness, optimize)
-    words, changed, outcomes = _golden(program, net, samples, settings)
+    words, changed, outcomes, ends = golden(program, net, samples, settings)
     hits = outcomes.count(0)
     misses = len(outcomes) - hits
     steps = len(samples["x"])
@@ -154,6 +170,8 @@ def simulate(
         first_wrong=min(wrong, default=-1),
         wrong_frames=sum(run[5] for run in found),
         changed=changed,
+        ends=len(ends),
+        ends_reached=sum(ends),
         mode=net.mode,
     )
 
@@ -162,14 +180,35 @@ def vectors(
     program: Program, net: RtlNet, samples: Memory, settings: RtlSettings
 ) -> tuple[NDArray[np.uint32], float]:
     """What the harness reads, and the share of weights that the steps changed; both by the interpreter."""
-    return _golden(program, net, samples, settings)[:2]
+    return golden(program, net, samples, settings)[:2]
 
 
-def _golden(
+class _Watched(Interpreter):
+    """The interpreter; ``reached`` says of every call that clamps whether it came to either end of codes."""
+
+    _CLAMPED: ClassVar = {"fixed.requantize": "", "fixed.add_outer": "w", "fixed.propose_outer": "into"}
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        calls = [call for call in walk(program.entries["step"]) if call.kernel in self._CLAMPED]
+        self.reached = {(id(call), end): False for call in calls for end in (0, 1)}
+
+    def _call(self, call: Call) -> None:
+        super()._call(call)
+        if (id(call), 0) in self.reached:
+            written = self._CLAMPED[call.kernel]
+            values = self._view(call.tensors[written] if written else call.results[0])
+            bits = 8 * values.itemsize if written else self._number(call.numbers["bits"])
+            for end, (code, most) in enumerate(zip(limits(bits), (values.min(), values.max()), strict=True)):
+                self.reached[id(call), end] |= bool(code == most)
+
+
+def golden(
     program: Program, net: RtlNet, samples: Memory, settings: RtlSettings
-) -> tuple[NDArray[np.uint32], float, list[int]]:
-    """Those, and of mode ``speculative`` what a sample was: 0 a hit, 1 a miss, 2 the first of its label."""
-    interpreter = Interpreter(program)
+) -> tuple[NDArray[np.uint32], float, list[int], list[bool]]:
+    """Those; of mode ``speculative`` what a sample was: 0 a hit, 1 a miss, 2 the first of its label; which
+    ends of codes were reached."""
+    interpreter = _Watched(program)
     before = weights_in_order(net, interpreter.memory)
     judged: list[NDArray[Any]] = []
     losses: list[int] = []
@@ -211,4 +250,4 @@ def _golden(
         np.array(losses, np.int64),
     ]
     words = np.concatenate([part.astype(np.int64) for part in parts]).astype(np.uint32)
-    return words, float((before != after).mean()), outcomes
+    return words, float((before != after).mean()), outcomes, list(interpreter.reached.values())

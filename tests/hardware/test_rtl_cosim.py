@@ -7,12 +7,14 @@ import pytest
 
 from hwtrain.config import make_config
 from hwtrain.errors import HwtrainError
+from hwtrain.export.cosim import RtlSettings, golden
 from hwtrain.export.rtl import cycles, module_text, rtl_net
 from hwtrain.nets.base import mlp
 from hwtrain.program.lower import lower
 from hwtrain.sim import verilator
 from hwtrain.training.trial import Spec, place
-from tests.hardware.rtl_nets import RTL, made, run
+from tests.hardware.rtl_nets import RTL, made, run, samples
+from tests.hardware.test_rtl_mutants import NETS, STEPS
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,15 @@ def test_every_value_equals_the_interpreter(
     assert found.changed > 0.5
     assert found.wrong_frames > steps // 10
     assert found.cycles_per_step == found.model
+
+
+def test_the_faults_are_planted_where_codes_come_to_their_ends() -> None:
+    reached = []
+    for card, net, lanes, lr, loss in (NETS["whole"], ("fixed8", "6-4", 2, 0.25, "softmax2")):
+        program, made_net = made(card, net, lanes, lr, loss)
+        settings = RtlSettings(lanes=lanes, lr=lr)
+        *_, ends = golden(program, made_net, samples(program, STEPS), settings)
+        assert len(ends) == 2 * (4 * len(made_net.layers) - 1)  # forward, backward, weights, biases
+        reached.append(sum(ends) / len(ends))
+    assert reached[0] >= 0.1
+    assert reached[1] == 0  # a mild training comes to none

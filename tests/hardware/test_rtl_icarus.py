@@ -14,14 +14,14 @@ BENCH = shipped("fpga") / "bench" / "hwt_net_tb.sv"
 
 
 def four_state(
-    card: str, sizes: str, loss: str, steps: int, folder: Path, **wrong: str
+    card: str, sizes: str, loss: str, steps: int, folder: Path, mode: str | None = None, **wrong: str
 ) -> tuple[int, list[int], int]:
     """Exit code; steps, compared, mismatches, unknown, cycles; and what the model of the cycles says.
 
     ``wrong`` are blocks by name, as texts that stand in for those of the tree.
     """
     lr = 2**-7 if card == "shift4" else 0.5
-    program, net = made(card, sizes, 4, lr, loss)
+    program, net = made(card, sizes, 4, lr, loss, mode=mode)
     words, _ = vectors(program, net, samples(program, steps), RtlSettings(lanes=4, lr=lr))
     (folder / "vectors.hex").write_text("".join(f"{word:08x}\n" for word in words.tolist()))
     (folder / "hwt_net.sv").write_text(module_text(net))
@@ -46,6 +46,22 @@ def test_in_four_states_nothing_unknown_comes_out(card: str, loss: str, steps: i
     compared = 2 + 2 * steps * 5 + 4 + 8 * 6 + 6 + 6 * 4 + 4
     assert found[:4] == [steps, compared, 0, 0]
     assert abs(found[4] - (steps - 1) * model) < 50  # stalls move the first result and the last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("card", "loss", "steps", "mode"),
+    [
+        ("fixed8", "squared-error", 60, "lookahead"),
+        ("fixed8", "squared-error", 60, "speculative"),
+        ("shift4", "softmax2", 10, "speculative"),  # with noise
+    ],
+)
+def test_in_four_states_nothing_unknown_comes_out_of_the_other_modes(
+    card: str, loss: str, steps: int, mode: str, tmp_path: Path
+) -> None:
+    code, found, _ = four_state(card, "8-6-4", loss, steps, tmp_path, mode)
+    assert (code, found[:4]) == (0, [steps, 2 + 2 * steps * 5 + 4 + 8 * 6 + 6 + 6 * 4 + 4, 0, 0])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The register map on twenty shapes: every address and every weight, read and written."""
+"""The register map on 20 shapes, and 6 of other modes: every address and every weight, read and written."""
 
 from pathlib import Path
 
@@ -12,11 +12,14 @@ from tests.hardware.rtl_nets import RTL, made
 
 BENCH = Path(__file__).parent / "rtl"
 SHAPES = [
-    *(("fixed8", net, lanes) for net in ("2-2", "5-3", "3-4-2", "6-2-5") for lanes in (2, 4, 8)),
-    *(("fixed16", net, lanes) for net in ("3-2", "4-3-2") for lanes in (2, 4)),
-    *(("shift4", net, 2) for net in ("2-3", "3-2-2")),
-    ("fixed8", "2-2-2-2-2", 2),
-    ("fixed16", "2-9", 16),
+    *(("fixed8", net, lanes, None) for net in ("2-2", "5-3", "3-4-2", "6-2-5") for lanes in (2, 4, 8)),
+    *(("fixed16", net, lanes, None) for net in ("3-2", "4-3-2") for lanes in (2, 4)),
+    *(("shift4", net, 2, None) for net in ("2-3", "3-2-2")),
+    ("fixed8", "2-2-2-2-2", 2, None),
+    ("fixed16", "2-9", 16, None),
+    *(("fixed8", net, lanes, "lookahead") for net, lanes in (("2-2-2", 2), ("5-3-4", 4), ("3-6-2-2", 2))),
+    *(("fixed8", net, lanes, "speculative") for net, lanes in (("2-2", 2), ("5-3-4", 4))),
+    ("shift4", "3-2-2", 2, "speculative"),
 ]
 LR = {
     "fixed8": 1.0,
@@ -100,8 +103,14 @@ class Script:
         for _ in range(self.net.layers[0].in_):
             self.do(SEND, data=1)
         self.do(SEND_LAST)
+        if self.net.late:
+            self.write(ADDRESS["control"], 0)  # nothing else would push the result out
         for _ in range(self.net.classes + 1):
             self.do(RECEIVE)
+        if self.net.mode != "sequential":
+            self.do(READ, ADDRESS["weight"], mask=0)  # until the sample is over
+        if self.net.mode == "speculative":
+            self.says[ADDRESS["misses"]] += learn  # the first of its label
         self.says[ADDRESS["samples"]] += 1
         self.says[ADDRESS["step"]] = (self.says[ADDRESS["step"]] + learn) & ALL
         del self.says[ADDRESS["cycles"]]
@@ -151,7 +160,7 @@ class Script:
 
 def compared(folder: Path, rtl: Path = RTL) -> tuple[list[Script], list[int]]:
     """What was done to every block, and what the simulation prints."""
-    nets = [made(card, net, lanes, LR[card])[1] for card, net, lanes in SHAPES]
+    nets = [made(card, net, lanes, LR[card], mode=mode)[1] for card, net, lanes, mode in SHAPES]
     for k, net in enumerate(nets):
         (folder / f"hwt_net_{k}.sv").write_text(
             module_text(net).replace("module hwt_net (", f"module hwt_net_{k} (")
@@ -170,7 +179,8 @@ def compared(folder: Path, rtl: Path = RTL) -> tuple[list[Script], list[int]]:
 
 @pytest.mark.slow
 def test_every_address_of_twenty_shapes_reads_what_the_map_says(tmp_path: Path) -> None:
-    assert len(SHAPES) >= 20
+    assert sum(mode is None for *_, mode in SHAPES) == 20
+    assert [sum(one[3] == mode for one in SHAPES) for mode in ("lookahead", "speculative")] == [3, 3]
     scripts, found = compared(tmp_path)
     reads = [{(s.block, e[2] & ~3) for e in s.entries if e[1] == READ} for s in scripts]
     writes = [{(s.block, e[2]) for e in s.entries if e[1] == WRITE} for s in scripts]
