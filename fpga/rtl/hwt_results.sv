@@ -22,7 +22,7 @@ module hwt_results #(
   logic [SignalBits-1:0] score;
   assign give    = m_axis_tvalid && m_axis_tready;
   assign next    = give ? index_q + 16'd1 : sending_q ? index_q : '0;
-  assign ready_o = !sending_q && !loss_valid_i;
+  assign ready_o = !sending_q;  // nobody asks while a loss comes
   // The score of the next beat is fetched while this one goes.
   hwt_ram #(
     .Depth   (Classes + 1),

@@ -1,13 +1,14 @@
 // Softmax to the base 2: loss in bits and its gradient, by two tables and no division.
 //
-// The scores come four times (pass_i 0 to 3), one a cycle, with three idle cycles between the passes:
+// The scores come four times (pass_i 0 to 3), one a cycle, with three idle cycles between passes 1 and 2:
 // their largest; the sum of the powers; the sum of the errors but the label's; the errors, that of the label
-// minus this sum. The gradient of a score is 4 cycles behind it in pass 3. hwt_softmax2_forward in fpga/include/hwt_fixed.h is the same in C.
+// minus this sum. The gradient of a score is 8 cycles behind it in pass 3. hwt_softmax2_forward in fpga/include/hwt_fixed.h is the same in C.
 module hwt_softmax2 #(
   parameter int SignalBits = 8,
   parameter int Frac = 3,
   parameter int ErrorFrac = 6,
   parameter int AddrBits = 16,
+  parameter int Classes = 65535,
   parameter bit Fabric = 1'b0  // no multiplier block
 ) (
   input  logic                         clk_i,
@@ -22,7 +23,7 @@ module hwt_softmax2 #(
   output logic signed [SignalBits-1:0] d_o,
   output logic signed [31:0]           loss_o
 );
-  localparam int TotalBits = 32;  // powers have 16 bits, so there is room for 2^16 classes
+  localparam int TotalBits = 16 + $clog2(Classes + 1);  // powers have at most 16 bits
 
   // Stage 1: how far a score lies below the largest.
   logic signed [SignalBits-1:0] largest_q;
@@ -40,13 +41,12 @@ module hwt_softmax2 #(
     index1_q <= index_i;
   end
 
-  // Stage 2: its power, from a table of the fraction shifted by the whole part.
+  // Stages 2 and 3: its power, from a table of the fraction shifted by the whole part.
   logic [4:0]            place_in_table;
-  logic [15:0]           exp2, power_q;
+  logic [15:0]           exp2, exp2_q, power_q;
   logic [SignalBits:0]   whole;
-  logic                  valid2_q, hot2_q, first2_q;
-  logic [1:0]            pass2_q;
-  logic [AddrBits-1:0]   index2_q;
+  logic [4:0]            whole_q;
+  logic                  tiny_q;
   logic [SignalBits+5:0] fraction;
   assign fraction       = {5'b0, below_q & (((SignalBits + 1)'(1) << Frac) - 1'b1)} << 5 >> Frac;
   assign place_in_table = fraction[4:0];
@@ -90,35 +90,45 @@ module hwt_softmax2 #(
     endcase
   end
   always_ff @(posedge clk_i) begin
-    power_q  <= whole > (SignalBits + 1)'(31) ? '0 : exp2 >> whole;
-    valid2_q <= valid1_q;
-    hot2_q   <= hot1_q;
-    first2_q <= first1_q;
-    pass2_q  <= pass1_q;
-    index2_q <= index1_q;
+    exp2_q  <= exp2;
+    whole_q <= 5'(whole);
+    tiny_q  <= whole > (SignalBits + 1)'(31);
+    power_q <= tiny_q ? '0 : exp2_q >> whole_q;
   end
 
-  // Stage 3: the sum in pass 1; in pass 2 the product with the sum's reciprocal.
+  // What travels with a score, to its power (stage 3), its share (stage 6) and its error (stage 7).
+  localparam int TapBits = 5 + AddrBits;
+  logic [7*TapBits-1:0] taps;
+  logic [6:0] valid, hot, first;  // element k belongs to stage k + 1
+  logic [13:0] pass;
+  logic unused_taps;
+  hwt_delay #(.Bits(TapBits), .Stages(6)) u_taps (
+    .clk_i, .rst_ni(1'b1), .value_i({valid1_q, hot1_q, first1_q, pass1_q, index1_q}), .taps_o(taps)
+  );
+  for (genvar k = 0; k < 7; k++) begin : gen_tap
+    assign {valid[k], hot[k], first[k], pass[2*k+:2]} = taps[k*TapBits+AddrBits+:5];
+  end
+  assign unused_taps = ^{taps, valid, hot, first, pass};
+
+  // Stage 4: the sum in pass 1, and the reciprocal of its leading bits three cycles later. In passes 2 and 3 stages 4
+  // and 5 multiply a power by it.
   logic [TotalBits-1:0]  total_q;
   logic [SignalBits:0]   hot_below_q;
   logic [4:0]            place, place_q;
-  logic [4:0]            leading;
-  logic [TotalBits-1:0]  turned;
-  logic [15:0]           reciprocal, inverse_q;
-  logic [31:0]           product_q;
-  logic                  valid3_q, hot3_q, first3_q;
-  logic [1:0]            pass3_q;
-  logic [AddrBits-1:0]   index3_q;
+  logic [4:0]            leading, leading_q;
+  logic [TotalBits+4:0]  turned;
+  logic [15:0]           reciprocal;
+  logic [14:0]           inverse_q;
   always_comb begin
     place = '0;
     for (int i = 0; i < TotalBits; i++) if (total_q[i]) place = 5'(i);
   end
-  assign turned  = total_q >> (place_q - 5'd5);
+  assign turned  = {total_q, 5'd0} >> place_q;  // its leading bit becomes bit 5
   assign leading = turned[4:0];
   logic unused_turned;
-  assign unused_turned = ^turned[TotalBits-1:5];
+  assign unused_turned = ^turned[TotalBits+4:5];
   always_comb begin
-    case (leading)
+    case (leading_q)
       5'd0: reciprocal = 16'd32264;
       5'd1: reciprocal = 16'd31301;
       5'd2: reciprocal = 16'd30394;
@@ -153,39 +163,32 @@ module hwt_softmax2 #(
       default: reciprocal = 16'd16513;
     endcase
   end
-  logic signed [33:0] product;
+  logic signed [32:0] product;
   logic               unused_product;
-  hwt_product #(.ABits(17), .BBits(17), .Fabric(Fabric)) u_product (
-    .a_i($signed({1'b0, power_q})), .b_i($signed({1'b0, inverse_q})), .product_o(product)
+  hwt_product #(.ABits(17), .BBits(16), .Fabric(Fabric)) u_product (
+    .clk_i, .a_i($signed({1'b0, power_q})), .b_i($signed({1'b0, inverse_q})), .product_o(product)
   );
-  assign unused_product = ^product[33:32];
+  assign unused_product = product[32] ^ reciprocal[15];
   always_ff @(posedge clk_i) begin
     if (valid1_q && pass1_q == 2'd1 && hot1_q) hot_below_q <= below_q;
-    if (valid2_q && pass2_q == 2'd1) total_q <= (first2_q ? '0 : total_q) + {16'b0, power_q};
+    if (valid[2] && pass[2*2+:2] == 2'd1) total_q <= (first[2] ? '0 : total_q) + TotalBits'(power_q);
     place_q   <= place;
-    inverse_q <= reciprocal;
-    product_q <= product[31:0];
-    valid3_q  <= valid2_q && pass2_q[1];
-    hot3_q    <= hot2_q;
-    first3_q  <= first2_q;
-    pass3_q   <= pass2_q;
-    index3_q  <= index2_q;
+    leading_q <= leading;
+    inverse_q <= reciprocal[14:0];
   end
 
-  // Stage 4: the share, or what the others add up to where the label is, and the loss.
+  // Stages 6 to 8: the share, its error, or what the others' errors lack of nothing where the label is.
   localparam int RestBits = SignalBits + 16;
-  logic        [31:0]           share;
-  logic signed [SignalBits-1:0] code, hot_code;
+  logic        [31:0]           share_q;
+  logic signed [SignalBits-1:0] code, code_q, hot_code;
   logic signed [RestBits-1:0]   rest_q;
-  logic        [63:0]           over;
-  assign share = product_q >> place_q;
   hwt_requantize #(
     .InBits (33),
     .Shift  (15 - ErrorFrac),
     .OutBits(SignalBits),
     .NoiseBits(1)
   ) u_requantize (
-    .value_i($signed({1'b0, share})),
+    .value_i($signed({1'b0, share_q})),
     .noise_i(1'b0),
     .code_o (code)
   );
@@ -194,22 +197,33 @@ module hwt_softmax2 #(
     .Shift  (0),
     .OutBits(SignalBits)
   ) u_hot (
-    .value_i(-rest_q),
+    .value_i(rest_q),
     .noise_i(1'b0),
     .code_o (hot_code)
   );
-  assign over = ({32'b0, total_q} - (64'd1 << place_q)) << Frac >> place_q;
-  logic unused_over;
-  assign unused_over = ^over[63:32];
   always_ff @(posedge clk_i) begin
-    if (valid3_q && pass3_q == 2'd2) begin
-      rest_q <= (first3_q ? '0 : rest_q) + (hot3_q ? '0 : {{16{code[SignalBits-1]}}, code});
+    share_q <= product[31:0] >> place_q;
+    code_q  <= code;
+    if (valid[6] && pass[2*6+:2] == 2'd2) begin
+      rest_q <= (first[6] ? '0 : rest_q) - (hot[6] ? '0 : {{16{code_q[SignalBits-1]}}, code_q});
     end
-    d_valid_o <= valid3_q && pass3_q == 2'd3;
-    d_index_o <= index3_q;
-    d_o       <= hot3_q ? hot_code : code;
-    loss_o    <= $signed(
-        (({27'b0, place_q} - 32'd15) << Frac) + over[31:0] + {{(31 - SignalBits) {1'b0}}, hot_below_q}
-    );
+    d_valid_o <= valid[6] && pass[2*6+:2] == 2'd3;
+    d_index_o <= taps[6*TapBits+:AddrBits];
+    d_o       <= hot[6] ? hot_code : code_q;
+  end
+
+  // The loss: the place of the sum's leading bit, and the bits below it as a fraction; less the label's score.
+  logic [TotalBits-1:0]      above_q;
+  logic [TotalBits+Frac-1:0] over;
+  logic [Frac-1:0]           over_q;
+  logic [31:0]               loss_q;
+  logic                      unused_over;
+  assign over        = {above_q, {Frac{1'b0}}} >> place_q;
+  assign unused_over = ^over[TotalBits+Frac-1:Frac];
+  always_ff @(posedge clk_i) begin
+    above_q <= total_q ^ (TotalBits'(1) << place_q);
+    over_q  <= over[Frac-1:0];
+    loss_q  <= (({27'b0, place_q} - 32'd15) << Frac) + {{(31 - SignalBits) {1'b0}}, hot_below_q};
+    loss_o  <= $signed(loss_q + 32'(over_q));
   end
 endmodule

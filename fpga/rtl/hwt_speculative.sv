@@ -187,7 +187,10 @@ module hwt_speculative #(
   // ---------------------------------------------------------------- the engines
   logic [Lanes-1:0] weight_we, bias_we;
   logic [15:0] waddr;
-  logic [3:0] wlayer;
+  logic to_bank;
+  localparam int WordBits = CodeBits == 0 ? MasterBits : CodeBits;
+  logic [Lanes*WordBits-1:0] wcodes, fore_wcodes;
+  logic fore_to_bank;
   logic [Lanes*MasterBits-1:0] wdata;
   logic unused_engines;
   logic write_bank, fore_busy;
@@ -200,7 +203,6 @@ module hwt_speculative #(
   logic [Lanes-1:0] fore_bias_we;
   logic [15:0] fore_waddr;
   logic [Lanes*MasterBits-1:0] fore_wdata;
-  logic [3:0] fore_wlayer;
   logic [15:0] fore_act_addr;
   logic [15:0] fore_d_addr;
   logic fore_host_done;
@@ -281,8 +283,10 @@ module hwt_speculative #(
     .bias_we_i(bias_we),
     .waddr_i(waddr),
     .wdata_i(wdata),
-    .wlayer_i(wlayer),
-    .wlayer_o(fore_wlayer),
+    .to_bank_i(to_bank),
+    .wcodes_i(wcodes),
+    .to_bank_o(fore_to_bank),
+    .wcodes_o(fore_wcodes),
     .act_we_o(act_we),
     .act_waddr_o(act_waddr),
     .d_valid_o(d_valid),
@@ -363,8 +367,10 @@ module hwt_speculative #(
     .bias_we_i({Lanes{1'b0}}),
     .waddr_i(16'd0),
     .wdata_i({Lanes*MasterBits{1'b0}}),
-    .wlayer_i(4'd0),
-    .wlayer_o(wlayer),
+    .to_bank_i(1'b0),
+    .wcodes_i({Lanes*WordBits{1'b0}}),
+    .to_bank_o(to_bank),
+    .wcodes_o(wcodes),
     .act_we_o(back_act_we),
     .act_waddr_o(back_act_waddr),
     .d_valid_o(back_d_valid),
@@ -385,5 +391,5 @@ module hwt_speculative #(
     .host_rdata_o
   );
   assign unused_engines = ^{fore_busy, act_waddr, act_addr, d_index, d_word, d_read,
-                            fore_step, fore_cycles, fore_gradient_we, fore_gradient_waddr, fore_weight_we, fore_bias_we, fore_waddr, fore_wdata, fore_wlayer, fore_act_addr, fore_d_addr, fore_host_done, fore_host_rdata, back_step, back_cycles, back_z_valid, back_z_index, back_z, back_loss_valid, back_loss, back_gradient_we, back_gradient_waddr, back_gradient, back_act_we, back_act_waddr, back_d_valid, back_d_index, back_d};
+                            fore_step, fore_cycles, fore_gradient_we, fore_gradient_waddr, fore_weight_we, fore_bias_we, fore_waddr, fore_wdata, fore_to_bank, fore_wcodes, fore_act_addr, fore_d_addr, fore_host_done, fore_host_rdata, back_step, back_cycles, back_z_valid, back_z_index, back_z, back_loss_valid, back_loss, back_gradient_we, back_gradient_waddr, back_gradient, back_act_we, back_act_waddr, back_d_valid, back_d_index, back_d};
 endmodule

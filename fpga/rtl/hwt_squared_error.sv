@@ -1,5 +1,5 @@
 // Half the squared error against a one-hot target, and its gradient. The scores come once, one a cycle; the
-// gradient of a score is 2 cycles behind it. The ports are those of hwt_softmax2;
+// gradient of a score is 2 cycles behind it, the loss of all 6 behind the last one at most. The ports are those of hwt_softmax2;
 // hwt_squared_error_forward in fpga/include/hwt_fixed.h is the same in C.
 module hwt_squared_error #(
   parameter int SignalBits = 8,
@@ -31,7 +31,7 @@ module hwt_squared_error #(
 
   logic signed [2*ErrorBits-1:0] error_square;
   hwt_product #(.ABits(ErrorBits), .BBits(ErrorBits), .Fabric(Fabric)) u_square (
-    .a_i(error_q), .b_i(error_q), .product_o(error_square)
+    .clk_i, .a_i(error_q), .b_i(error_q), .product_o(error_square)
   );
   assign square = TotalBits'(error_square);
   hwt_requantize #(
@@ -54,12 +54,20 @@ module hwt_squared_error #(
     .noise_i(1'b0),
     .code_o (loss)
   );
+  localparam int Latency = ($clog2(ErrorBits) + 1) / 2;  // of the square
+  logic [(Latency+1)*2-1:0] taps;
+  logic valid, first, unused_taps;
+  hwt_delay #(.Bits(2), .Stages(Latency)) u_taps (
+    .clk_i, .rst_ni(1'b1), .value_i({valid_q, first_q}), .taps_o(taps)
+  );
+  assign {valid, first} = taps[2*Latency+:2];
+  assign unused_taps    = ^taps;
   always_ff @(posedge clk_i) begin
     error_q <= ErrorBits'(score_i) - (hot_i ? ErrorBits'(1) << Frac : '0);
     valid_q <= valid_i;
     first_q <= first_i;
     index_q <= index_i;
-    if (valid_q) total_q <= first_q ? square : total_q + square;
+    if (valid) total_q <= first ? square : total_q + square;
     d_valid_o <= valid_q;
     d_index_o <= index_q;
     d_o       <= code;

@@ -286,7 +286,8 @@ module hwt_trainer #(
     logic [Lanes-1:0] open_bias_we;
     logic [15:0] open_waddr;
     logic [Lanes*MasterBits-1:0] open_wdata;
-    logic [3:0] open_wlayer;
+    logic open_to_bank;
+    logic [Lanes*(CodeBits == 0 ? MasterBits : CodeBits)-1:0] open_wcodes;
     logic [Lanes-1:0] open_act_we;
     logic [15:0] open_act_waddr;
     logic open_d_valid;
@@ -295,7 +296,7 @@ module hwt_trainer #(
     logic [15:0] open_act_addr;
     logic [15:0] open_d_addr;
     logic unused_open;
-    assign unused_open = ^{open_weight_we, open_bias_we, open_waddr, open_wdata, open_wlayer, open_act_we, open_act_waddr, open_d_valid, open_d_index, open_d, open_act_addr, open_d_addr};
+    assign unused_open = ^{open_weight_we, open_bias_we, open_waddr, open_wdata, open_to_bank, open_wcodes, open_act_we, open_act_waddr, open_d_valid, open_d_index, open_d, open_act_addr, open_d_addr};
     logic unused_gradient;
     assign unused_gradient = ^{gradient_we, gradient_waddr, gradient, FirstWords[0], FirstBlocks[0], Limit[0], Sticky};
     hwt_engine #(
@@ -353,14 +354,16 @@ module hwt_trainer #(
       .bias_we_i({Lanes{1'b0}}),
       .waddr_i(16'd0),
       .wdata_i({Lanes*MasterBits{1'b0}}),
-      .wlayer_i(4'd0),
+      .to_bank_i(1'b0),
+      .wcodes_i({Lanes*(CodeBits == 0 ? MasterBits : CodeBits){1'b0}}),
       .act_rdata_i({Lanes*SignalBits{1'b0}}),
       .d_rdata_i({Lanes*SignalBits{1'b0}}),
       .weight_we_o(open_weight_we),
       .bias_we_o(open_bias_we),
       .waddr_o(open_waddr),
       .wdata_o(open_wdata),
-      .wlayer_o(open_wlayer),
+      .to_bank_o(open_to_bank),
+      .wcodes_o(open_wcodes),
       .act_we_o(open_act_we),
       .act_waddr_o(open_act_waddr),
       .d_valid_o(open_d_valid),

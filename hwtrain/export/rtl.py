@@ -255,8 +255,47 @@ def cycles(net: RtlNet) -> int:
     if net.mode == "speculative":
         return speculative_cycles(net)[0]
     start = _passes(net, net.layers, 0)
-    update = sum(layer.words + layer.out_blocks for layer in net.layers) + (13 if net.noise else 5)
-    return max(start + update + 3, net.layers[0].in_ + 1)
+    return max(start + _updates(net, net.layers) + 3, net.layers[0].in_ + 1)
+
+
+def _delay(net: RtlNet) -> int:
+    """Cycles that an update waits on its way for its noise: Delay of hwt_engine."""
+    return 5 if net.noise else 0
+
+
+def _updates(net: RtlNet, layers: tuple[RtlLayer, ...]) -> int:
+    """Cycles of hwt_engine from its first update to where it is done: UpdateWait comes last.
+
+    The next sample may not read what is not written yet of the first layer.
+    """
+    first, index = layers[0], net.lanes.bit_length() - 1
+    if first.along:
+        word_lag, bias_lag = 1 - first.words, -1 - first.in_
+    else:
+        word_lag = 1 - first.words + (first.blocks - 1) * (first.out - 1)
+        bias_lag = -1 - first.blocks - index
+    written = _delay(net) + (13 if net.code_bits else 9)
+    wait = max(written - first.out_blocks + max(word_lag, bias_lag) - 4, _delay(net) - 2, 0)
+    return sum(layer.words + layer.out_blocks for layer in layers) + wait
+
+
+def _waits(net: RtlNet) -> tuple[int, int]:
+    """Cycles that a pass takes to its last result: by the lanes, by the tree."""
+    return 8, 8 + (net.lanes.bit_length() - 1)
+
+
+def _loss(net: RtlNet) -> int:
+    """Cycles from the first score to the last error."""
+    return 4 * net.classes + 3 + 11 if net.loss == "softmax2" else net.classes + 8
+
+
+def _backward(net: RtlNet, layers: tuple[RtlLayer, ...]) -> int:
+    """Cycles of the backward pass through layers; updates set out ahead of the last one's end."""
+    lane_wait, tree_wait = _waits(net)
+    waits = [tree_wait if layer.along else lane_wait for layer in layers]
+    if waits:
+        waits[0] = max(waits[0] - _delay(net), 0)
+    return sum(layer.words for layer in layers) + sum(waits)
 
 
 def _passes(net: RtlNet, layers: tuple[RtlLayer, ...], gap: int) -> int:
@@ -264,14 +303,12 @@ def _passes(net: RtlNet, layers: tuple[RtlLayer, ...], gap: int) -> int:
 
     ``gap``: cycles between one sample of these layers and the next.
     """
-    lane_wait, tree_wait = 6, 6 + (net.lanes.bit_length() - 1)
+    lane_wait, tree_wait = _waits(net)
     forward = sum(layer.words + (lane_wait if layer.along else tree_wait) for layer in layers)
     judged = max(forward, net.classes - gap)  # the results of the sample before must be out
-    passes, idle = (4, 3) if net.loss == "softmax2" else (1, 0)
-    loss = passes * net.classes + (passes - 1) * idle + 6
     back = layers if net.mode == "lookahead" else layers[1:]
-    backward = sum(layer.words + (tree_wait if layer.along else lane_wait) for layer in back)
-    start = judged + loss + backward
+    loss = _loss(net) - (0 if back else _delay(net))  # then updates set out ahead of the last error
+    start = judged + loss + _backward(net, back)
     if net.noise:  # one address of random words after the other
         start = max(start, 22 * 2 * len(layers))
     return start
@@ -279,13 +316,10 @@ def _passes(net: RtlNet, layers: tuple[RtlLayer, ...], gap: int) -> int:
 
 def speculative_cycles(net: RtlNet) -> tuple[int, int, int]:
     """Of mode ``speculative``: of a sample that is a hit, a miss, and the first one of its label."""
-    lane_wait, tree_wait = 6, 6 + (net.lanes.bit_length() - 1)
+    lane_wait, tree_wait = _waits(net)
     forward = sum(layer.words + (lane_wait if layer.along else tree_wait) for layer in net.layers)
-    passes, idle = (4, 3) if net.loss == "softmax2" else (1, 0)
-    loss = passes * net.classes + (passes - 1) * idle + 6
-    back = sum(layer.words + (tree_wait if layer.along else lane_wait) for layer in net.layers[1:])
-    update = sum(layer.words + layer.out_blocks for layer in net.layers) + (13 if net.noise else 5)
-    one, other = forward + loss + 3, max(back, 22 if net.noise else 0) + update + 3
+    back = max(_backward(net, net.layers[1:]), 22 if net.noise else 0)
+    one, other = forward + _loss(net) + 3, back + _updates(net, net.layers) + 3
     both = max(one, other)
     return both + 3, both + other + 4, one + other + 4
 
@@ -296,7 +330,7 @@ def _lookahead_cycles(net: RtlNet) -> int:
     join = first.out_blocks * (net.numbers.signal_bits + 5)
     sweep = first.words + first.out_blocks + (8 if net.noise else 0) + 8
     start = _passes(net, tuple(others), join + 2)
-    engine = start + sum(layer.words + layer.out_blocks for layer in others) + (13 if net.noise else 5) + 4
+    engine = start + _updates(net, tuple(others)) + 4
     return max(1 + max(sweep, engine) + join, first.in_ + 1)
 
 
@@ -310,7 +344,7 @@ def memories(net: RtlNet) -> list[RtlMemory]:
         return _speculative_memories(net, words, out_words)
     found = [
         ("weights", words, weight, net.lanes),
-        ("codes", words, net.code_bits, net.lanes if net.code_bits else 0),
+        ("codes", words, net.lanes * net.code_bits, int(net.code_bits > 0)),
         ("biases", out_words, weight, net.lanes),
         ("outputs", out_words, signal, net.lanes),
         ("gradients", out_words, signal, net.lanes),
@@ -342,7 +376,7 @@ def _speculative_memories(net: RtlNet, words: int, out_words: int) -> list[RtlMe
     for engine in ("forward", "backward"):
         found += [
             (f"{engine}: weights", 2 * words, weight, net.lanes),
-            (f"{engine}: codes", 2 * words, net.code_bits, net.lanes if net.code_bits else 0),
+            (f"{engine}: codes", 2 * words, net.lanes * net.code_bits, int(net.code_bits > 0)),
             (f"{engine}: biases", 2 * out_words, weight, net.lanes),
             (f"{engine}: outputs", out_words, signal, net.lanes),
             (f"{engine}: gradients", out_words, signal, net.lanes),

@@ -89,8 +89,8 @@ BUGS = [
     ("hwt_lookahead", "{bias_key_q, weight_key_q} <=", "{weight_key_q, bias_key_q} <="),
     (
         "hwt_engine",
-        "sum1_layer == '0 ? x_rdata_i",
-        "sum1_layer != '0 ? x_rdata_i",
+        "sum1_layer == '0;",
+        "sum1_layer != '0;",
     ),  # gradients by another mask
 ]
 

@@ -25,24 +25,24 @@ NETS = {
 # Net and block, and a piece of its text with [[what is right => what is wrong]].
 COMMIT = r"""
 # Of an update to its memory: up the gradient; of the word before; biases over weights, weights over biases.
-shift engine value_i([[-(OuterBits'(outer_q)) => OuterBits'(outer_q)]])
-shift engine master4_q <= [[master3_q => updated ? $signed(master_q[p*MasterBits+:MasterBits]) : master3_q]];
-shift engine {Lanes{[[updated && !bias[5] => updated]]}}
-shift engine {Lanes{[[updated && bias[5] => updated]]}}
+shift engine value_i([[-(OuterBits'(outer)) => OuterBits'(outer)]])
+shift engine master7_q <= [[master6_q => updated ? $signed(master_q[p*MasterBits+:MasterBits]) : master6_q]];
+shift engine {Lanes{[[updated && !bias[ToWrite] => updated]]}}
+shift engine {Lanes{[[updated && bias[ToWrite] => updated]]}}
 # To the word of a cycle later; not to the last word; a bias made of a weight, and changed by half.
-shift engine host_word_i : [[word_taps[16*5+:16] => word_taps[16*4+:16]]];
-shift engine 4'd0}+:16] + [[block_taps[16*5+:16] => block_taps[16*4+:16]]];
-shift engine updated      = [[valid[5] => valid[5] && !tail[5]]]
-shift engine master_q   <= [[bias[1] ? bias_rdata : weight_rdata => weight_rdata]];
+shift engine host_word_i : [[word_taps[16*ToWrite+:16] => word_taps[16*(ToWrite-1)+:16]]];
+shift engine 4'd0}+:16] + [[block_taps[16*ToWrite+:16] => block_taps[16*(ToWrite-1)+:16]]];
+shift engine updated     = [[is_update[ToWrite] => is_update[ToWrite] && !tail[ToWrite]]]
+shift engine [[bias[3] || host_reads => host_reads]] ? bias_rdata[p*MasterBits
 shift engine SignalBits'(1) << [[OneShift => OneShift - 1]]
 # With the noise of weights on biases, of other weights, of other rows, of another step.
 shift engine {11'd0, layer_q, [[state_q == UpdateBias => 1'b0]]}
 shift engine LanesOut[k] ? [[32'(p) * 32'(InSize[16*k+:16]) => 32'(p)]] :
-shift engine row_q <= row_q + ([[along && state_q == Update => 1'b0]]
+shift engine row_q <= row_q + ([[along_q && state_q == Update => 1'b0]]
 shift engine step_q <= [[step_q + 32'd1 => step_q + 32'd2]]
 # A lane with the lanes above; beyond the limits.
 shift ram if ([[we_i[p] => |we_i[Lanes-1:p]]]) mem
-whole engine new_q     <= [[changed => master4_q + MasterBits'(change_q) + changed - changed]]
+whole engine new_q     <= is_update[8] ? [[changed => MasterBits'(whole_q) + changed - changed]] :
 """
 STALL = r"""
 # Results: on without being taken; fetched a beat late; a beat that waits skipped; over scores that wait.
@@ -60,28 +60,28 @@ shift samples [[s_axis_tdata < 32'(Classes) => s_axis_tdata <= 32'(Classes)]]
 """
 COMPUTE = r"""
 # Read before it is written; shares before their sum is known; a bias on the way back; a gradient at 0.
-shift engine wait_q <= [[tree ? TreeWait : LaneWait => 16'd3]];\n        pass_q
-shift engine pass_q == LastPass ? LossWait : [[16'd3 => 16'd0]]
-shift engine acc_q) + ([[backward_sum => 1'b0]] ? '0 : bias_term_q)
-shift engine [p*SignalBits+:SignalBits]) > [[0 => -1]] ? ended
+shift engine Forward: next_wait = [[tree_q ? 6'(TreeWait) : 6'(LaneWait) => 6'd3]];
+shift engine pass_q == 2'd1 ? [[6'(ShareWait) => 6'd0]] :
+shift engine bias_term_q  <= [[j_backward[1] => 1'b0]] ? '0 : bias_term
+shift engine [p*SignalBits+:SignalBits]) > [[0 => -1]] : !negative
 # Pads add up; scores are rectified; a sum goes on from the last one.
-shift engine is_tree[2] && [[!keep => !keep && p < 1]] ? '0
-shift engine [[ended < 0 && sum1_layer != LastLayer => ended < 0]] ? '0
-shift engine acc_q <= ([[first[3] => first[3] && !tail[3]]] ? '0
-# Half down; no limit; powers of two by floor; ones' complement.
-shift requantize carry = [[Widest'(1) << (Shift - 1) => (Widest'(1) << (Shift - 1)) - Widest'(1)]];
+shift engine tail[2] && [[!keep => !keep && p < 1]];
+shift engine [[!negative || sum1_layer == LastLayer => !negative]];
+shift engine acc_q <= ([[first[5] => first[5] && !tail[5]]] ? '0
+# Half to even; no limit; powers of two by floor; ones' complement.
+shift cut Rounding == 0 ? [[half => half && (odd || rest)]] :
 whole requantize rounded > High ? [[High[OutBits-1:0] => rounded[OutBits-1:0]]]
-shift pot_encode next    = [[magnitude[i-1] => 1'b0]]
+shift pot_encode next    = [[magnitude_q[i-1] => 1'b0]]
 shift shift_lane {SignalBits{1'b0}}, [[negative => 1'b0]]}
 shift adder_tree sum_q <= [[node[(2*n+1)*SumBits+:SumBits] => node[(2*n+1)*SumBits+:SumBits] >> 1]] +
 shift threefry [[32'(Group + 1) => 32'(Group)]]
 shift threefry_point rotation = [[5'd15 => 5'd14]]
-shift softmax2 exp2 >> [[whole => whole + 1'b1]]
-shift softmax2 [[hot3_q ? hot_code : code => hot3_q ? code : hot_code]]
-whole squared_error [[first_q ? square : total_q + square => first_q ? square : total_q - square]]
+shift softmax2 exp2_q >> [[whole_q => whole_q + 1'b1]]
+shift softmax2 [[hot[6] ? hot_code : code_q => hot[6] ? code_q : hot_code]]
+whole squared_error [[first ? square : total_q + square => first ? square : total_q - square]]
 whole squared_error ErrorBits'(1) << [[Frac => Frac - 1]]
 whole mult_lane [[weight * signal_i => weight * signal_i + ProductBits'(signal_i)]]
-whole engine weight = [[kinds[4+:2] == KindUpdate => is_tree[2]]] ?
+whole engine weight = [[kinds[8+:2] == KindUpdate => is_tree[4]]] ?
 """
 
 

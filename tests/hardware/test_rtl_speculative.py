@@ -118,7 +118,7 @@ BUGS = [
     ("hwt_speculative", "read_row = own_q ? own_row : kept_row", "read_row = own_q ? kept_row : own_row"),
     ("hwt_speculative", "state_q == Both ? !bank_q : bank_q", "state_q == Both ? bank_q : bank_q"),
     ("hwt_speculative", "known_q[class_at] <= 1'b1;", "known_q[class_at] <= !hit;"),  # a hit is forgotten
-    ("hwt_engine", "(Banks > 1 && bank_i ? 17'(OutWords)", "(Banks > 1 && !bank_i ? 17'(OutWords)"),
+    ("hwt_engine", "(Banks > 1 && bank_q ? 17'(OutWords)", "(Banks > 1 && !bank_q ? 17'(OutWords)"),
 ]
 
 

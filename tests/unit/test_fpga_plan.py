@@ -31,11 +31,11 @@ def test_memory_blocks_by_hand() -> None:
     rooms = {room.name: (room.words, room.bits, room.lanes, room.blocks) for room in one.memories}
     # 64 x 32 over 4 lanes, 512 words; 32 x 10 along the inputs, 8 blocks of 10: 80.
     assert rooms["weights"] == (592, 16, 4, 4)
-    assert rooms["codes"] == (592, 4, 4, 4)
+    assert rooms["codes"] == (592, 16, 1, 1)  # those of all lanes in one word
     assert rooms["biases"] == (8 + 3, 16, 4, 0)  # in tables
     assert rooms["samples"] == (2 * 16, 8, 4, 0)
     assert rooms["keys of noise"] == (4, 64, 1, 0)
-    assert (one.blocks, one.dsp) == (8, 0)
+    assert (one.blocks, one.dsp) == (5, 0)
 
 
 @pytest.mark.parametrize(
