@@ -4,9 +4,10 @@
     cycles  = compute + (DMA - compute, if that is more than 0) + fork and join
 
 per kernel, the instructions being those of the busiest core. Instructions were counted on simulated cores
-(devices/mcu/instructions.json, ``./run bench mcu_closed_form``): of a product (m, n, k) they are the sum of
-FEATURES with fitted weights, of any other kernel so many a value. DMA moves each operand of a kernel once, if
-all of them and the net do not fit next to the cores; it is double buffered, so only its excess counts.
+(devices/mcu/instructions.json, ``./run bench mcu_closed_form``): of a product (m, n, k) they are so many for
+each time that a loop or branch of it runs (hwtrain/program/trips.py), of any other kernel so many a value.
+DMA moves each operand of a kernel once, if all of them and the net do not fit next to the cores; it is double
+buffered, so only its excess counts.
 
 Where an entry has a ``when``, its longer way counts.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -24,13 +26,10 @@ from pydantic import Field
 from hwtrain.cards import Constant, McuCard, card
 from hwtrain.program.ir import Call, Entry, Node, Program, Ref, Repeat, Sections, When
 from hwtrain.program.lean import CONV_COLUMNS, CONV_ROWS
+from hwtrain.program.trips import Copies, Form, Term, Tiling, trips
 from hwtrain.shipped import shipped
 from hwtrain.strict_toml import Strict
 
-Form = Literal["nn", "nt", "gradient"]
-FEATURES = ("call", "strip", "packed term", "tile", "tile term", "tile row", "row term", "ragged row")
-"""Of a product: 1; strips of columns; their copied terms; tiles; terms of tiles; rows of tiles; terms of
-rows; rows of a strip that is not whole times its columns. All but the first and the terms once a chunk."""
 STRIP_ROWS, STRIP_COLUMNS = 4, 64
 """Of a gradient (HWT_STRIP_ROWS and HWT_STRIP_COLUMNS of hwt_net16.h)."""
 NEVER_COUNTED = {"norm.batch_forward": 40.0, "norm.batch_input_gradient": 40.0}
@@ -47,11 +46,18 @@ class Code(Strict):
     rows: int
     columns: int
     depth: int
+    unroll: tuple[int, ...] = ()
+    copies: Copies
     code_bytes: int
-    products: dict[Form, list[float]]
+    products: dict[Form, list[Term]]
     kernels: dict[str, tuple[float, float]] = Field(
         description="instructions a value and of the call, by kernel"
     )
+
+    @property
+    def tiling(self) -> Tiling:
+        """How its products go through their operands."""
+        return Tiling(self.rows, self.columns, self.depth, self.unroll, self.copies)
 
 
 @cache
@@ -59,34 +65,6 @@ def codes() -> dict[str, Code]:
     """By the name of the back end."""
     text = (shipped("devices") / "mcu" / "instructions.json").read_text()
     return {name: Code.model_validate(table) for name, table in json.loads(text).items()}
-
-
-def features(code: Code, form: Form, m: int, n: int, k: int) -> list[float]:
-    """FEATURES of C (m, n) from k terms, as devices/mcu/src/hwt_gemm16.h walks through it."""
-    chunks = -(-k // (min(64, code.depth) if form == "gradient" else code.depth))
-    strips, whole = -(-n // code.columns), n // code.columns
-    tiles = _tiles(code.rows, m)
-    copied = strips if form == "nt" or m > code.rows else strips - whole
-    if code.columns == 1:
-        copied = 0
-    return [
-        1,
-        chunks * strips,
-        k * copied,
-        chunks * strips * tiles,
-        k * strips * tiles,
-        chunks * strips * m,
-        k * strips * m,
-        chunks * m * (n % code.columns),
-    ]
-
-
-def _tiles(rows: int, m: int) -> int:
-    """Tiles that m rows take: whole ones, and of what is left over 4, 2 and 1."""
-    found = 0
-    for step in (rows, *(step for step in (4, 2, 1) if step < rows)):
-        found, m = found + m // step, m % step
-    return found
 
 
 @dataclass(frozen=True)
@@ -238,11 +216,7 @@ def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
 def uncounted(program: Program, code: Code) -> list[str]:
     """Kernels whose own instructions nobody has counted: guessed, or taken to be another kernel's."""
     calls = {node.kernel: node for nodes in program.entries.values() for node in _calls(nodes)}
-    return sorted(
-        name
-        for name, call in calls.items()
-        if name.startswith("conv.") or (_product(call) is None and name not in code.kernels)
-    )
+    return sorted(name for name, call in calls.items() if _product(call) is None and name not in code.kernels)
 
 
 def _calls(nodes: tuple[Node, ...]) -> list[Call]:
@@ -270,7 +244,7 @@ def _product(call: Call) -> tuple[Form, int, int, int, int] | None:
         pairs = sizes["batch"] * sizes["positions"]
         if call.kernel == "conv.forward":
             return "nn", groups, out, pairs, in_
-        return ("nn", groups, in_, pairs, out) if _back(call) else ("gradient", groups, out, in_, pairs)
+        return ("tn", groups, in_, pairs, out) if _back(call) else ("gradient", groups, out, in_, pairs)
     if call.kernel == "dense.read":
         return "nt", groups, sizes["batch"], out, in_
     if call.kernel == "dense.read_t":
@@ -302,19 +276,18 @@ def _one_core(
     on: _Machine, form: Form, groups: int, m: int, n: int, k: int, strip: tuple[int, int]
 ) -> tuple[float, float]:
     code = on.code
-    weights = code.products[form]
-    tiles = [(m, n)]
+    tiles = {(m, n): 1}
     if form == "gradient" and code.columns > 1:  # strip by strip, as hwt_net16.h goes through the weights
-        rows, columns = _parts(m, strip[0]), _parts(n, strip[1])
-        tiles = [(row, column) for row in rows for column in columns]
+        rows, columns = Counter(_parts(m, strip[0])), Counter(_parts(n, strip[1]))
+        tiles = {(row, column): rows[row] * columns[column] for row in rows for column in columns}
     instructions = accesses = 0.0
     size = 4 if code.columns == 1 else 2
-    for rows_, columns_ in tiles:
-        found = features(code, form, rows_, columns_, k)
-        instructions += sum(weight * feature for weight, feature in zip(weights, found, strict=True))
-        lines, factors, copied = found[4], found[6], found[2]
-        line = max(1.0, code.columns * size / on.access_bytes)
-        accesses += lines * line + factors + 2 * copied * line
+    line = max(1.0, code.columns * size / on.access_bytes)
+    for (rows_, columns_), times in tiles.items():
+        found = trips(code.tiling, form, rows_, columns_, k)
+        instructions += times * found.sum(code.products[form])
+        strips, copied = found.strips["strip"], found.strips["copied"]
+        accesses += times * k * (strips * (found.rows["tile"] * line + rows_) + 2 * copied * line)
     return groups * instructions, groups * accesses
 
 
@@ -323,18 +296,16 @@ def _parts(whole: int, most: int) -> list[int]:
 
 
 def _known(kernel: str, code: Code) -> tuple[float, float] | None:
-    name = kernel.replace("conv.add_", "half.add_")
-    return code.kernels.get(_LIKE.get(name, name))
+    name = kernel.replace("conv.add_", "half.add_")  # what is done with a gradient is the same
+    return code.kernels.get(name) or code.kernels.get(_LIKE.get(name, name))
 
 
 _LIKE = {
     "layout.channels_last": "layout.channels_first",
     "affine.add": "vector.add",
     "affine.scale": "vector.add",
-    "conv.forward": "im2col.im2col",
-    "conv.input_gradient": "im2col.col2im",
 }
-"""Kernels whose instructions a value are taken to be those of another."""
+"""Kernels whose instructions a value, where they were not counted, are taken to be those of another."""
 
 
 def _elements(call: Call, code: Code) -> list[tuple[int, float, float]]:
@@ -344,9 +315,10 @@ def _elements(call: Call, code: Code) -> list[tuple[int, float, float]]:
         sizes = call.sizes()
         window = (call.numbers["filter_"], call.numbers["stride"], call.numbers["padding"])
         patches = sizes["batch"] * sizes["positions"] * sizes["groups"] * sizes["in_"]
-        name = "conv.input_gradient" if _back(call) else "conv.forward"
+        name = call.kernel
         if _updates(call.kernel):
             patches *= -(-sizes["out"] // CONV_ROWS)
+            name = "conv.gradient"
         if _updates(call.kernel) or _back(call) or window != (1, 1, 0):
             found.append((patches, *(_known(name, code) or (GUESS, 0.0))))
     elif _product(call) is None:

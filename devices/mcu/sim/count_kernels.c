@@ -16,6 +16,8 @@ static float master[MOST];
 static int32_t where[MOST], labels[72];
 #ifndef COUNT_FLOAT
 static int32_t scaling[4], counts[2];
+static value patches[MOST];
+static float room[MOST];
 #endif
 
 static void number(uint32_t value)
@@ -29,7 +31,7 @@ static void number(uint32_t value)
     sim_write(digits + at, 10 - at);
 }
 
-#define ONCE(name) __attribute__((noinline)) static void name(int32_t n)
+#define ONCE(name) __attribute__((noinline, unused)) static void name(int32_t n)
 ONCE(vector_add) { hwt_vector_add(n, x, y, z); }
 ONCE(vector_copy) { hwt_vector_copy(n, z, x); }
 ONCE(relu_forward) { hwt_relu_forward(n, x, z); }
@@ -61,9 +63,35 @@ ONCE(half_add_to_master) { hwt_half_add_to_master(1, n / 64, 64, 0, 1.0f, z, mas
 ONCE(half_add_compensated) { hwt_half_add_compensated(1, n / 64, 64, 0, 1.0f, z, z, x, y, scaling, counts); }
 ONCE(half_add_at_random) { hwt_half_add_at_random(1, n / 64, 64, 0, 1.0f, 1, 2, 3, z, x, y, scaling, counts); }
 ONCE(half_add_to_nearest) { hwt_half_add_to_nearest(1, n / 64, 64, 0, 1.0f, z, x, y, scaling, counts); }
-#define OWN(what) \
+/* Four filters of 3 by 3 over n / 9 positions of 4 channels, 16 in a row: 4 n values of patches. Products are
+ * among these counts; who reads them knows what those take. */
+#define WINDOW 4, n / 144, 16
+ONCE(conv_forward) { hwt_conv_forward(1, 4, 36, 1, WINDOW, 4, n / 9, 36 * (n / 9), 3, 1, 1, x, y, z, patches); }
+ONCE(conv_input_gradient)
+{
+    hwt_conv_input_gradient(1, 4, 36, 1, 4, n / 9, 4, n / 144, 16, 4 * (n / 9 + 144), 3, 1, 1, x, y, z, room);
+}
+ONCE(conv_gradient)
+{
+    hwt_conv_add_to_nearest(1, 4, 36, 1, WINDOW, 4, n / 9, 0, 1.0f, 3, 1, 1, z, x, y, scaling, counts, room);
+}
+ONCE(affine_add) { hwt_affine_add(1, n / 64, 64, x, y, z); }
+ONCE(affine_scale) { hwt_affine_scale(n / 64, 1, 64, y, x, z); }
+ONCE(norm_batch_forward) { hwt_norm_batch_forward(1, n / 64, 64, 0.1f, 1e-5f, x, master, room, z, y); }
+ONCE(norm_frozen_forward) { hwt_norm_frozen_forward(1, n / 64, 64, 1e-5f, x, master, room, z, y); }
+ONCE(norm_batch_input_gradient) { hwt_norm_batch_input_gradient(1, n / 64, 64, x, y, y, z); }
+ONCE(norm_frozen_input_gradient) { hwt_norm_frozen_input_gradient(1, n / 64, 64, x, y, z); }
+#define LEARN(what) \
     what(half_scaled) what(half_add_to_master) what(half_add_compensated) what(half_add_at_random) \
     what(half_add_to_nearest)
+#ifdef COUNT_CODE /* a step without convolutions: what its code takes */
+#define OWN LEARN
+#else
+#define OWN(what) \
+    what(conv_forward) what(conv_input_gradient) what(conv_gradient) what(affine_add) what(affine_scale) \
+    what(norm_batch_forward) what(norm_frozen_forward) what(norm_batch_input_gradient) \
+    what(norm_frozen_input_gradient) LEARN(what)
+#endif
 #endif
 
 #define EACH(what) \
@@ -99,6 +127,9 @@ int main(void)
     for (int32_t i = 0; i < MOST; i++) {
         x[i] = y[i] = (value)(0x3C00 | i % 1024);
         master[i] = 0.5f;
+#ifndef COUNT_FLOAT
+        room[i] = 0.5f;
+#endif
     }
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
 #define MEASURE(name) { \
