@@ -324,7 +324,7 @@ module hwt_lookahead #(
     hwt_requantize #(
       .InBits(MissingBits + 1), .Shift(UpdateShift), .OutBits(31), .NoiseBits(NoiseBits)
     ) u_lack (
-      .value_i(-((MissingBits + 1)'(missing_q))), .noise_i('0), .code_o(lack)
+      .value_i(-((MissingBits + 1)'(missing_q))), .noise_i({NoiseBits{1'b0}}), .code_o(lack)
     );
     hwt_requantize #(
       .InBits(AccBits), .Shift(32'(Frac[15:0])), .OutBits(SignalBits), .Rounding(Rounding), .NoiseBits(1)

@@ -13,7 +13,7 @@ from hwtrain.export.rtl_timeline import OUTCOMES, Phase, Step, Timeline, timelin
 from hwtrain.report.rtl_timeline_plot import steps_in_time
 from tests.hardware.rtl_nets import HARNESS, RTL, made, samples
 
-WAITS = 8
+WAITS = 12
 """Cycles that an engine may stand still between one pass and the next."""
 
 
