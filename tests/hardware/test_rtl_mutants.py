@@ -61,7 +61,7 @@ shift samples [[s_axis_tdata < 32'(Classes) => s_axis_tdata <= 32'(Classes)]]
 COMPUTE = r"""
 # Read before it is written; shares before their sum is known; a bias on the way back; a gradient at 0.
 shift engine Forward: next_wait = [[tree_q ? 6'(TreeWait) : 6'(LaneWait) => 6'd3]];
-shift engine pass_q == 2'd1 ? [[6'(ShareWait) => 6'd0]] :
+shift engine pass_q == 2'd1 ? [[6'(ShareWait) => 6'(ShareWait) - 6'd3]] :
 shift engine bias_term_q  <= [[j_backward[1] => 1'b0]] ? '0 : bias_term
 shift engine [p*SignalBits+:SignalBits]) > [[0 => -1]] : !negative
 # Pads add up; scores are rectified; a sum goes on from the last one.
