@@ -18,8 +18,8 @@ from _study import Figures
 from hwtrain.analysis.mcu_plan import Ask, program_of
 from hwtrain.cards import McuCard, card
 from hwtrain.program.cycles import Code, costs, machine, total
-from hwtrain.program.lean import lean
 from hwtrain.program.ir import Program, walk
+from hwtrain.program.lean import lean
 
 WITHIN = 0.15
 FP16_TILE, FP32_TILE = 9.0, 14.0
