@@ -13,8 +13,8 @@ reference each for itself; hidden units that are on at 0, where coarse steps oft
 that learns from the logistic function of a hidden sum, with half the rate, and not from its bit.
 
 hwtrain's own converter rounds the difference, its layers learn from what they were given, and one rate serves
-both; the loop with these three is the oracle of hwtrain's figures. (They still differ in reads of the other
-direction, which are exact and about the middle of the range in the loop.)
+both. The loop with these three stands beside hwtrain's figures. Reads of the other direction still differ,
+which are exact and about the middle of the range in the loop, and devices at the edge of learning show it.
 
 One set of settings for all devices: the rate with which the ideal device does best on the validation split.
 The figure is that of the final epoch on 10,000 test images, mean over the seeds. The cards that were
