@@ -23,10 +23,21 @@ from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
 from hwtrain.layers.relu import Relu
 from hwtrain.net import Net
-from hwtrain.program.ir import Program
+from hwtrain.program.interpret import Interpreter
+from hwtrain.program.ir import Program, walk
 from hwtrain.program.lower import lower
 from hwtrain.shipped import shipped
-from tests.programs import O1, bound_on, differences, fixed_card, loss_of, samples, small_program, trained
+from tests.programs import (
+    O1,
+    bound_on,
+    differences,
+    fixed_card,
+    loss_of,
+    moved,
+    samples,
+    small_program,
+    trained,
+)
 
 
 def nets(kind: str) -> tuple[Net, tuple[int, ...]]:
@@ -264,3 +275,24 @@ def test_the_shift_kernels_hold_no_multiplication(cc: str, level: str, tmp_path:
         found[name] = [line for line in listing.splitlines() if MULTIPLY.search(line.partition("\t")[2])]
     assert found["shift"] == []
     assert found["product"] != []
+
+
+def test_what_was_made_of_weights_goes_when_they_are_written_whoever_read_them_since() -> None:
+    _, program = program_at("conv", 4, "half-up")
+    found = []
+    for machine in (integer.IntegerMachine(program), Interpreter(program)):
+        rng = np.random.default_rng(0)
+        for step in range(3):
+            x, labels = program.buffers["x"], program.buffers["labels"]
+            machine.memory["x"] = rng.integers(-128, 128, x.shape).astype(machine.memory["x"].dtype)
+            machine.memory["labels"] = rng.integers(0, 4, labels.shape).astype(np.int32)
+            machine.run("step", {}, lr=0.5, step=step)
+            if isinstance(machine, integer.IntegerMachine):
+                for call in walk(program.entries["step"]):
+                    for ref in call.tensors.values():
+                        if ref.buffer.endswith("/codes"):
+                            machine.weights(ref)
+        kept = (name for name, held in program.buffers.items() if held.role in ("weight", "state"))
+        found.append({name: machine.memory[name] for name in kept})
+    assert differences(*found) == {}
+    assert moved(program, found[0]) > 0.5

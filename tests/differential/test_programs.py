@@ -18,6 +18,7 @@ from hwtrain.kernels.base import Rate
 from hwtrain.layers.conv2d import Conv2d
 from hwtrain.layers.dense import Dense
 from hwtrain.layers.flatten import Flatten
+from hwtrain.layers.heaviside import Heaviside
 from hwtrain.layers.max_pool2d import MaxPool2d
 from hwtrain.layers.relu import Relu
 from hwtrain.layers.tanh import Tanh
@@ -96,6 +97,18 @@ DEVICES: dict[str, tuple[Card, str, str]] = {
     "shift4": (card("shift4"), "softmax2", "relu"),
     "shift3": (fixed_card((16, 10, 13), (8, 6), "half-even", "floor", pot=3), "squared-error", "relu"),
 }
+
+
+def test_a_unit_of_one_bit_is_on_at_zero_in_c_too() -> None:
+    """Sums of -1, 0 and 1: the last layer hands the bits on."""
+    first = {"fc1": Dense(1, 3, bias=False, weights=torch.tensor([[-1.0], [0.0], [1.0]])), "bit": Heaviside()}
+    net = Net(first | {"fc2": Dense(3, 3, bias=False, weights=torch.eye(3))}, loss_of("squared-error"))
+    program = lower(bound_on(net, "float32"), (1,), 1)
+    for runner in (InterpretRunner(program), NativeRunner(program, flags=O1)):
+        memory = runner.memory(1, {"x": np.ones((1, 1, 1), np.float32)})
+        runner.run("predict", 1, memory)
+        found = [memory[name] for name, held in program.buffers.items() if held.role == "output"]
+        assert [out.flatten().tolist() for out in found if out.size == 3] == [[0, 1, 1]]
 
 
 @pytest.mark.parametrize("make", [mlp_case, cnn_case], ids=["mlp", "cnn"])
