@@ -15,11 +15,12 @@ _FEW, _TIMELINE_STEPS = 10, 100
 def print_cosim(folder: Path, steps: int, out: Path | None, *, as_json: bool) -> bool:
     """Whether RTL and interpreter agree, on how much, and what a step takes."""
     from hwtrain.console.base import busy
-    from hwtrain.export.cosim import cosim
+    from hwtrain.export.cosim import cosim, exported
 
     if out is not None:
         if steps < _FEW:
             raise ConfigError(f"--steps {steps}: a timeline needs at least {_FEW}")
+        exported(folder)  # or nothing is made
         make_folder(out)
     with busy(f"building and running {steps:,} steps, twice"):
         found = cosim(folder, steps)

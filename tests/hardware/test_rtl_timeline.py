@@ -40,6 +40,8 @@ def test_a_timeline_is_of_rtl_and_of_ten_steps(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "hwt_net.c").unlink()
     assert main(["cosim", str(tmp_path), "--steps", "9", "--out", str(tmp_path / "out")]) == 2
     assert "a timeline needs at least 10" in capsys.readouterr().err
+    assert main(["cosim", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "no RTL export" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
