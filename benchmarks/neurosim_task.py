@@ -24,6 +24,7 @@ is still learning after a million updates, goes three times as far in the loop t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -60,7 +61,7 @@ COMMON = {
 }
 RATES = (0.4, 0.8, 1.6, 3.2)
 EPOCHS, TUNING = 100, 10  # of 10,000 and of 8,500 images
-SEEDS, CONTROLS = 5, 2
+SEEDS, FEW = 5, 2
 CONVERTER = {"adc_bits": 8, "adc_range_share": 1.0}
 UPDATES = EPOCHS * 10_000
 CHANGED = {  # of the loop, one at a time
@@ -152,7 +153,9 @@ def device_of(name: str) -> dict[str, float]:
 
 def loop(tools: tuple[str, str], label: str, seeds: int, **values: float) -> list[float]:
     """Percent right by seed; what was kept is not run again."""
-    kept = WORK / "neurosim_task" / f"loop-{label}.json"
+    told = repr((seeds, UPDATES, sorted(values.items()), (HERE / "neurosim_loop.c").read_text()))
+    key = hashlib.sha256(told.encode()).hexdigest()[:12]
+    kept = WORK / "neurosim_task" / f"loop-{label}-{key}.json"
     if kept.exists():
         found: list[float] = json.loads(kept.read_text())
         return found
@@ -199,7 +202,7 @@ def main() -> int:
     figures.detail["settings"] = COMMON | CONVERTER | {"lr": rate, "epochs": EPOCHS, "seeds": SEEDS}
     figures.detail["tuning"] = dict(zip(map(str, RATES), accuracies, strict=True))
 
-    def device(label: str, device: str, seeds: int = SEEDS) -> list[float]:
+    def on_test(label: str, device: str, seeds: int = SEEDS) -> list[float]:
         found = [
             trial(data, f"{label}-s{seed}", device=device, seed=seed, epochs=EPOCHS, lr=rate)
             for seed in range(seeds)
@@ -222,9 +225,9 @@ def main() -> int:
         near = abs(estimate(whole).mean - published) <= 3
         figures.add(f"{name}_loop_within_3_points", float(near), "yes or no", ">= 1")
         for part, values in CHANGED.items():
-            changed = loop(tools, f"{name}-{part}", CONTROLS, **of_card, **values)
+            changed = loop(tools, f"{name}-{part}", FEW, **of_card, **values)
             figures.add(f"{name}_loop_with_{part}", estimate(changed).mean, "%")
-        found = device(name, variant(name))
+        found = on_test(name, variant(name))
         mean = estimate(found).mean
         figures.add(f"{name}_accuracy", mean, "%")
         figures.add(f"{name}_within_3_points", float(abs(mean - published) <= 3), "yes or no", ">= 1")
@@ -232,9 +235,9 @@ def main() -> int:
         figures.detail[f"{name}-loop-as-hwtrain"] = oracle
         figures.add(f"{name}_loop_as_hwtrain", estimate(oracle).mean, "%")
         if published < FAILS:
-            straight = device(f"{name}-mended", variant(name, straight=True), CONTROLS)
+            straight = on_test(f"{name}-mended", variant(name, straight=True), FEW)
             figures.add(f"{name}_with_straight_branches_and_on_off_50", estimate(straight).mean, "%", ">= 85")
-    longer = loop(tools, "fefet-longer", CONTROLS, **device_of("fefet-hzo") | {"updates": 3 * UPDATES})
+    longer = loop(tools, "fefet-longer", FEW, **device_of("fefet-hzo") | {"updates": 3 * UPDATES})
     figures.add("fefet-hzo_loop_three_million_updates", estimate(longer).mean, "%")
     return figures.finish()
 
