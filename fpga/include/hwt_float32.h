@@ -7,16 +7,29 @@
 
 #include "hwt_math.h"
 
+/* Where the compiler has vectors a row is taken 16 columns at a time, which changes no order and no bit. */
+#if defined(__GNUC__) && !defined(HWT_PLAIN)
+#define HWT_WHOLE(columns) ((columns) / HWT_LANES * HWT_LANES)
+typedef float hwt_lanes __attribute__((vector_size(4 * HWT_LANES), aligned(4), may_alias));
+typedef float hwt_half_lanes __attribute__((vector_size(2 * HWT_LANES), aligned(4), may_alias));
+typedef float hwt_quarter_lanes __attribute__((vector_size(HWT_LANES), aligned(4), may_alias));
+#else
+#define HWT_WHOLE(columns) 0
+#endif
+
 /* The lanes added up by halves. */
 static inline float hwt_tree(float *lane)
 {
-    for (int32_t l = 0; l < 8; l++)
-        lane[l] += lane[l + 8];
-    for (int32_t l = 0; l < 4; l++)
-        lane[l] += lane[l + 4];
-    for (int32_t l = 0; l < 2; l++)
-        lane[l] += lane[l + 2];
+#if HWT_WHOLE(HWT_LANES)
+    const hwt_half_lanes half = *(const hwt_half_lanes *)lane + *(const hwt_half_lanes *)(lane + 8);
+    const hwt_quarter_lanes quarter = *(const hwt_quarter_lanes *)&half + *((const hwt_quarter_lanes *)&half + 1);
+    return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+#else
+    for (int32_t half = HWT_LANES / 2; half > 1; half /= 2)
+        for (int32_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
     return lane[0] + lane[1];
+#endif
 }
 
 /* Rows of W, as many as 4: each takes (scale d) before, if there is one, and then is read by x, if there is one.
@@ -25,17 +38,15 @@ static inline void hwt_dense_few(int32_t rows, int32_t in_, float scale, float *
                                  const float *d, const float *x, float *y)
 {
     float lane[4][HWT_LANES] = {{0.0f}}, factor[4] = {0.0f};
-    int32_t i = 0;
     for (int32_t r = 0; r < rows && before != 0; r++)
         factor[r] = scale * d[r];
-#if defined(__GNUC__) && !defined(HWT_PLAIN) /* in vectors, which changes no order and no bit */
-    typedef float lanes __attribute__((vector_size(4 * HWT_LANES), aligned(4), may_alias));
-    lanes sum[4] = {{0.0f}};
-    for (; i + HWT_LANES <= in_; i += HWT_LANES) {
-        const lanes old = before != 0 ? *(const lanes *)(before + i) : sum[0];
-        const lanes in = x != 0 ? *(const lanes *)(x + i) : sum[0];
+#if HWT_WHOLE(HWT_LANES)
+    hwt_lanes sum[4] = {{0.0f}};
+    for (int32_t i = 0; i < HWT_WHOLE(in_); i += HWT_LANES) {
+        const hwt_lanes old = before != 0 ? *(const hwt_lanes *)(before + i) : sum[0];
+        const hwt_lanes in = x != 0 ? *(const hwt_lanes *)(x + i) : sum[0];
         for (int32_t r = 0; r < rows; r++) {
-            lanes *const place = (lanes *)(w + (ptrdiff_t)r * in_ + i), v = *place;
+            hwt_lanes *const place = (hwt_lanes *)(w + (ptrdiff_t)r * in_ + i), v = *place;
             if (before != 0)
                 *place = v = v + factor[r] * old;
             if (x != 0)
@@ -43,9 +54,9 @@ static inline void hwt_dense_few(int32_t rows, int32_t in_, float scale, float *
         }
     }
     for (int32_t r = 0; r < rows; r++)
-        *(lanes *)lane[r] = sum[r];
+        *(hwt_lanes *)lane[r] = sum[r];
 #endif
-    for (; i < in_; i++)
+    for (int32_t i = HWT_WHOLE(in_); i < in_; i++)
         for (int32_t r = 0; r < rows; r++) {
             float *const v = w + (ptrdiff_t)r * in_ + i;
             if (before != 0)
@@ -66,6 +77,47 @@ static inline void hwt_dense_rows(int32_t out, int32_t in_, float scale, float *
         hwt_dense_few(4, in_, scale, w + (ptrdiff_t)o * in_, before, before != 0 ? d + o : 0, x, x != 0 ? y + o : 0);
     for (; o < out; o++)
         hwt_dense_few(1, in_, scale, w + (ptrdiff_t)o * in_, before, before != 0 ? d + o : 0, x, x != 0 ? y + o : 0);
+}
+
+/* row[k] += factor[k] x of four rows that lie anywhere. */
+static inline void hwt_dense_add_four(int32_t in_, float *const *row, const float *factor, const float *x)
+{
+    float *const a = row[0], *const b = row[1], *const c = row[2], *const d = row[3];
+    const float f = factor[0], g = factor[1], h = factor[2], k = factor[3];
+#if HWT_WHOLE(HWT_LANES)
+    for (int32_t i = 0; i < HWT_WHOLE(in_); i += HWT_LANES) {
+        const hwt_lanes in = *(const hwt_lanes *)(x + i);
+        *(hwt_lanes *)(a + i) += f * in;
+        *(hwt_lanes *)(b + i) += g * in;
+        *(hwt_lanes *)(c + i) += h * in;
+        *(hwt_lanes *)(d + i) += k * in;
+    }
+#endif
+    for (int32_t i = HWT_WHOLE(in_); i < in_; i++) {
+        a[i] += f * x[i];
+        b[i] += g * x[i];
+        c[i] += h * x[i];
+        d[i] += k * x[i];
+    }
+}
+
+/* W += (scale d) x^T. Rows whose error is 0, as behind a rectifier, are left out: of weights that are finite and not -0
+ * they keep their bits. */
+static inline void hwt_dense_add_rows(int32_t out, int32_t in_, float scale, float *w, const float *x, const float *d)
+{
+    float *row[4] = {0}, factor[4] = {0.0f};
+    int32_t count = 0;
+    for (int32_t o = 0; o < out; o++) {
+        row[count] = w + (ptrdiff_t)o * in_;
+        factor[count] = scale * d[o];
+        count += factor[count] != 0.0f;
+        if (count == 4) {
+            hwt_dense_add_four(in_, row, factor, x);
+            count = 0;
+        }
+    }
+    for (int32_t r = 0; r < count; r++)
+        hwt_dense_few(1, in_, 1.0f, row[r], x, factor + r, 0, 0);
 }
 
 /* y = W x. Term i goes to lane i mod 16; the lanes add up by halves.
@@ -93,9 +145,12 @@ static inline void hwt_dense_read_t(int32_t groups, int32_t out, int32_t in_, in
         float *restrict back = y + (ptrdiff_t)n * in_;
         for (int32_t i = 0; i < in_; i++)
             back[i] = 0.0f;
-        for (int32_t o = 0; o < out; o++)
+        for (int32_t o = 0; o < out; o++) {
+            if (error[o] == 0.0f)
+                continue;
             for (int32_t i = 0; i < in_; i++)
                 back[i] += matrix[(ptrdiff_t)o * in_ + i] * error[o];
+        }
     }
 }
 
@@ -109,7 +164,7 @@ static inline void hwt_dense_add_outer(int32_t groups, int32_t out, int32_t in_,
         return;
     }
     if (pairs == 1 && groups == 1) {
-        hwt_dense_rows(out, in_, scale, w, x, d, 0, 0);
+        hwt_dense_add_rows(out, in_, scale, w, x, d);
         return;
     }
     for (int32_t line = 0; line < groups * out; line++) {

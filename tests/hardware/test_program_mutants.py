@@ -46,8 +46,8 @@ def toy_net() -> Net:
     return Net(layers, loss_of("squared-error"))
 
 
-def whole_net() -> Net:
-    return Net({"fc1": Dense(12, 15), "bend": Relu(), "fc2": Dense(15, 4)}, loss_of("squared-error"))
+def whole_net(hidden: int = 15) -> Net:
+    return Net({"fc1": Dense(12, hidden), "bend": Relu(), "fc2": Dense(hidden, 4)}, loss_of("squared-error"))
 
 
 SUBJECTS: dict[str, tuple[Net | str, str | Card, Rule | None, float, float]] = {
@@ -62,6 +62,7 @@ SUBJECTS: dict[str, tuple[Net | str, str | Card, Rule | None, float, float]] = {
     "settling": (toy_net(), "fixed16", Toy(SettlingBound), 1, 0.25),
     "speculating": (toy_net(), "float32", Toy(SpeculatingBound), 1, 0.25),
     "shadow": (whole_net(), "fixed16", Speculative(shadow=True, threshold=3.0), 1, 0.25),
+    "one32": (whole_net(19), "float32", Speculative(mode="delayed"), 1, 0.25),  # 19 columns: a vector and 3
     "sweep": (whole_net(), "float32", Speculative(mode="fused-sweep"), 1, 0.25),
     "warm": (whole_net(), "fixed16", Speculative(warm_up=3, threshold=9.0), 1, 0.25),
     "lookahead": (whole_net(), "fixed16", Speculative(mode="lookahead"), 1, 0.25),
@@ -90,7 +91,11 @@ KERNELS = [
     ("math", "hwt_log", "2.0 / 5.0", "2.0 / 5.1", "cnn32"),
     ("math", "hwt_tanh", "a < 0.25f", "a < 0.5f", "cnn32"),
     ("math", "hwt_tanh", "a + a * square * p", "a - a * square * p", "cnn32"),
-    ("float32", "hwt_tree", "lane[l + 4]", "lane[4]", "cnn32"),
+    ("float32", "hwt_tree", "quarter[0] + quarter[2]", "quarter[0] + quarter[1]", "cnn32"),
+    ("float32", "hwt_dense_add_four", "(c + i) += h", "(c + i) += g", "one32"),
+    ("float32", "hwt_dense_add_four", "d[i] += k", "d[i] += h", "one32"),
+    ("float32", "hwt_dense_add_rows", "r < count", "r + 1 < count", "one32"),
+    ("float32", "hwt_dense_read_t", "if (error[o] == 0.0f)", "if (error[o] <= 0.0f)", "cnn32"),
     ("float32", "hwt_dense_few", "& (HWT_LANES - 1)", "& (HWT_LANES - 2)", "cnn32"),
     ("float32", "hwt_dense_few", "factor[r] * before[i]", "factor[0] * before[i]", "sweep"),
     ("float32", "hwt_dense_read(", "(n % groups)", "(n / batch)", "cnn32"),
