@@ -101,16 +101,18 @@ static inline void hwt_dense_add_four(int32_t in_, float *const *row, const floa
     }
 }
 
-/* W += (scale d) x^T. Rows whose error is 0, as behind a rectifier, are left out: of weights that are finite and not -0
- * they keep their bits. */
+/* W += (scale d) x^T. Rows whose error is 0, as behind a rectifier, are left out: x being finite they would keep their
+ * bits. (A weight of -0 would become 0; no weight is: they are loaded without, and no sum makes one.) */
 static inline void hwt_dense_add_rows(int32_t out, int32_t in_, float scale, float *w, const float *x, const float *d)
 {
     float *row[4] = {0}, factor[4] = {0.0f};
-    int32_t count = 0;
+    int32_t count = 0, endless = 0;
+    for (int32_t i = 0; i < in_; i++)
+        endless |= x[i] - x[i] != 0.0f;
     for (int32_t o = 0; o < out; o++) {
         row[count] = w + (ptrdiff_t)o * in_;
         factor[count] = scale * d[o];
-        count += factor[count] != 0.0f;
+        count += endless || factor[count] != 0.0f;
         if (count == 4) {
             hwt_dense_add_four(in_, row, factor, x);
             count = 0;
@@ -145,12 +147,9 @@ static inline void hwt_dense_read_t(int32_t groups, int32_t out, int32_t in_, in
         float *restrict back = y + (ptrdiff_t)n * in_;
         for (int32_t i = 0; i < in_; i++)
             back[i] = 0.0f;
-        for (int32_t o = 0; o < out; o++) {
-            if (error[o] == 0.0f)
-                continue;
+        for (int32_t o = 0; o < out; o++)
             for (int32_t i = 0; i < in_; i++)
                 back[i] += matrix[(ptrdiff_t)o * in_ + i] * error[o];
-        }
     }
 }
 

@@ -65,7 +65,7 @@ class IdealArray(Array):
         self._shift = eps * self._normal(seed) if eps != 0 else None
 
     def _load(self, weights: Float[Tensor, "groups out in_"]) -> None:
-        self._weights.copy_(weights)
+        self._weights.copy_(weights).add_(0)  # no -0: C leaves out sums with 0
 
     def _shadow(self) -> None:
         self._held = torch.stack([self._held, self._held])

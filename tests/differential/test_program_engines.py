@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from hwtrain.analysis.programs import differences as different
 from hwtrain.cards import Card
 from hwtrain.errors import ProgramError
 from hwtrain.export.run import InterpretRunner, NativeRunner
 from hwtrain.kernels.base import Rate
 from hwtrain.layers.dense import Dense
+from hwtrain.layers.relu import Relu
 from hwtrain.net import Net
 from hwtrain.program.bounds import bounds
 from hwtrain.program.cost import cost, traffic
@@ -58,6 +60,31 @@ def toy_program(rule: str, device: str | Card) -> tuple[Bound, Program]:
     )
     bound = bound_on(net, device, Toy(RULES[rule]))
     return bound, lower(bound, (12,), ToyBound.batch)
+
+
+@pytest.mark.parametrize("scale", [1, 3e38], ids=["finite", "beyond float32"])
+def test_rows_without_error_are_left_out_and_no_bit_changes(scale: float) -> None:
+    net = Net(
+        {"fc1": Dense(37, 41), "bend": Relu(), "fc2": Dense(41, 35), "bend2": Relu(), "fc3": Dense(35, 4)},
+        loss_of("mse"),
+    )
+    bound = bound_on(net, "float32")
+    program = lower(bound, (37,), 1)
+    given = samples(bound, program, 12, scale=scale)
+    with np.errstate(all="ignore"):
+        native, oracle = (
+            trained(run, given, 12) for run in (NativeRunner(program), InterpretRunner(program))
+        )
+    assert sum(different(native[name], oracle[name]) for name in oracle) == 0
+    assert np.isfinite(native["fc3.weight/weights"]).all() == (scale == 1)
+
+
+def test_no_weight_is_loaded_as_minus_zero() -> None:
+    net = Net({"fc1": Dense(2, 1, bias=False)}, loss_of("mse"))
+    bound = bound_on(net, "float32")
+    [(_, array)] = bound.net.arrays()
+    array.load(torch.tensor([[[-0.0, 1.0]]]))
+    assert not torch.signbit(array.peek()).any()
 
 
 @pytest.mark.parametrize("engine", ALL)

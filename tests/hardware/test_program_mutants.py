@@ -95,7 +95,6 @@ KERNELS = [
     ("float32", "hwt_dense_add_four", "(c + i) += h", "(c + i) += g", "one32"),
     ("float32", "hwt_dense_add_four", "d[i] += k", "d[i] += h", "one32"),
     ("float32", "hwt_dense_add_rows", "r < count", "r + 1 < count", "one32"),
-    ("float32", "hwt_dense_read_t", "if (error[o] == 0.0f)", "if (error[o] <= 0.0f)", "cnn32"),
     ("float32", "hwt_dense_few", "& (HWT_LANES - 1)", "& (HWT_LANES - 2)", "cnn32"),
     ("float32", "hwt_dense_few", "factor[r] * before[i]", "factor[0] * before[i]", "sweep"),
     ("float32", "hwt_dense_read(", "(n % groups)", "(n / batch)", "cnn32"),
