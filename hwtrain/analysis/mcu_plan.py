@@ -44,6 +44,7 @@ class Ask:
     rule: str = "backprop"
     batch: int = 1
     device: str = "fp16"
+    rule_options: str | None = None
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,9 @@ def program_of(ask: Ask, device: str) -> Program:
     if device != "float32" and not isinstance(card(device), Fp16Card):
         raise ConfigError(f"{device}: microcontrollers compute in FP16 here: use --device fp16")
     net: Net = build(ask.net, ask.shape, ask.classes, "relu")
-    config: TrainConfig = make_config(device=device, rule=ask.rule, batch=ask.batch)
+    config: TrainConfig = make_config(
+        device=device, rule=ask.rule, rule_options=ask.rule_options, batch=ask.batch
+    )
     bound, _ = place(Spec("device", ask.rule, device, seed=0, lr=0.1), config, net)
     return lower(bound, ask.shape, ask.batch)
 
@@ -247,6 +250,7 @@ def _smaller(ask: Ask) -> Iterator[tuple[str, Ask]]:
         yield f"--batch {batch}", Ask(**given | {"batch": batch})
         batch //= 2
     if ask.rule != "shallow":
+        given["rule_options"] = None
         yield "--rule shallow (the last layer learns)", Ask(**given | {"rule": "shallow"})
         for device in SMALLER if ask.device == "fp16" else ():
             less = given | {"rule": "shallow", "batch": 1, "device": device}

@@ -24,6 +24,7 @@ def add(verbs: Any) -> None:
     flag(
         one, "--rule", default="backprop", help="as of train; shallow trains the last layer alone (backprop)"
     )
+    flag(one, "--rule-options", metavar="KEY=VALUE,...", help="as of train, such as last=2,still=true")
     flag(one, "--batch", type=int, default=1, help="samples a step (1)")
     flag(one, "--device", default="fp16", help="arithmetic where the core has FP16 (fp16)")
     flag(one, "--shape", metavar="SIDES", help="of a sample, such as 3,32,32 (what widths say, else 3,32,32)")
@@ -43,6 +44,6 @@ def _plan(found: argparse.Namespace) -> int:
     from hwtrain.console.mcu import print_plan
 
     shape, classes = shape_of(found.net, found.shape, found.classes)
-    ask = Ask(found.net, shape, classes, found.rule, found.batch, found.device)
+    ask = Ask(found.net, shape, classes, found.rule, found.batch, found.device, found.rule_options)
     print_plan(ask, found.target, found.out, as_json=found.json)
     return 0

@@ -132,7 +132,8 @@ def _open(one: Planned) -> Iterator[str]:
 
 
 def _title(ask: Ask) -> str:
-    return f"{ask.net}, {ask.rule}, batch {ask.batch}"
+    options = f" ({ask.rule_options})" if ask.rule_options else ""
+    return f"{ask.net}, {ask.rule}{options}, batch {ask.batch}"
 
 
 def _ms(run: Run) -> str:

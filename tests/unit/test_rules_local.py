@@ -23,6 +23,7 @@ from hwtrain.layers.physical import Physical
 from hwtrain.layers.relu import Relu
 from hwtrain.layers.tanh import Tanh
 from hwtrain.net import Add, Graph, Net
+from hwtrain.nets import resnet8
 from hwtrain.registry import lookup, names
 from hwtrain.rules._blocks import blocks, labelled, wrong
 from hwtrain.rules.backprop import Backprop
@@ -31,6 +32,7 @@ from hwtrain.rules.dfa import Dfa
 from hwtrain.rules.forward_forward import ForwardForward
 from hwtrain.rules.mono_forward import MonoForward
 from hwtrain.rules.phyll import Phyll
+from hwtrain.rules.shallow import Shallow
 from hwtrain.rules.spsa import Spsa
 from hwtrain.substrates.base import Options, Trial, substrate_of
 
@@ -321,3 +323,28 @@ def test_a_readout_that_is_solved_for_costs_the_pulses_that_write_it() -> None:
     assert row["pulses"] > 80
     assert row["energy_J"] > 0
     assert row["pulse_time_s"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "learn", "move"),
+    [
+        ({}, ("fc.",), True),
+        ({"last": 2}, ("block3_1.", "fc."), True),
+        ({"last": 2, "still": "true"}, ("block3_1.", "fc."), False),
+    ],
+)
+def test_shallow_trains_the_last_parts(options: dict[str, Any], learn: tuple[str, ...], move: bool) -> None:
+    net = placed(resnet8.make((3, 8, 8), 3, Relu, width=2).children)
+    before = net.state()
+    x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=F64)
+    Shallow(**options).bind(net).step(x, Y[:4], 0.1)
+    moved = {name for name, value in net.state().items() if not torch.equal(value, before[name])}
+    running = {f"{path}/{name}" for path, layer in net.layers() for name in layer.running}
+    assert running & moved == (running if move else set())
+    arrays = {path for path, _ in net.arrays() if path.startswith(learn)}
+    assert {name.partition("/")[0] for name in moved - running} == arrays
+
+
+def test_shallow_refuses_more_parts_than_there_are() -> None:
+    with pytest.raises(ConfigError, match="last = 3: only 2 layers or blocks"):
+        Shallow(last=3).bind(two_layers())
