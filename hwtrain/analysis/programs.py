@@ -147,7 +147,7 @@ def check(run: Path, steps: int = 20) -> Check:
     trial = rebuild(run)
     program = program_of(trial)
     position = trial.position
-    samples = _next_samples(trial, steps)
+    samples = next_samples(trial, steps)
     found: list[Memory] = []
     for runner in (NativeRunner(program), InterpretRunner(program)):
         memory = runner.memory(steps, {name: values.copy() for name, values in samples.items()})
@@ -197,12 +197,12 @@ def export(run: Path, out: Path, to: Printer, steps: int = 20) -> int:
     """
     trial = rebuild(run)
     batch = trial.config.batch
-    x, labels = _next_samples(trial, steps).values()
+    x, labels = next_samples(trial, steps).values()
     samples = {"x": x.reshape(steps, batch, *x.shape[1:]), "labels": labels.reshape(steps, batch)}
     return to.write(program_of(trial), samples, trial.spec.lr, out)
 
 
-def _next_samples(trial: Rebuilt, steps: int) -> Memory:
+def next_samples(trial: Rebuilt, steps: int) -> Memory:
     """What the trial would train on next."""
     if steps < 1:
         raise ConfigError(f"steps = {steps}: at least 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from hwtrain.flags import flag, json_flag, run_verb, verb
@@ -21,6 +22,10 @@ def add(verbs: Any) -> None:
     json_flag(one)
     one = run_verb(programs, "check", _program_check, "train in C and in the interpreter, bit for bit")
     flag(one, "--steps", type=int, default=20, help="consecutive training steps (20)")
+    json_flag(one)
+    one = run_verb(programs, "time", _program_time, "where the time of a training step in C goes")
+    flag(one, "--threads", type=int, default=1, help="threads that share a step (1)")
+    flag(one, "--out", type=Path, help="a folder for the picture and its table")
     json_flag(one)
 
 
@@ -42,3 +47,10 @@ def _program_check(found: argparse.Namespace) -> int:
     from hwtrain.console.program import print_check
 
     return 0 if print_check(found.run, found.steps, as_json=found.json) else 1
+
+
+def _program_time(found: argparse.Namespace) -> int:
+    from hwtrain.console.program import print_time
+
+    print_time(found.run, found.threads, found.out, as_json=found.json)
+    return 0

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwtrain.files import make_folder, write_file
+
+if TYPE_CHECKING:
+    from hwtrain.analysis.step_time import StepTime
 
 
 def print_program(run: Path, *, as_json: bool) -> None:
@@ -57,3 +63,35 @@ def print_check(run: Path, steps: int, *, as_json: bool) -> bool:
             f"changed, {found.mismatches:,} mismatches"
         )
     return found.mismatches == 0
+
+
+def print_time(run: Path, threads: int, out: Path | None, *, as_json: bool) -> None:
+    """Every kernel of a step: its thread, when it begins and how long it takes."""
+    from hwtrain.analysis.step_time import step_time
+    from hwtrain.console.base import busy
+
+    if out is not None:
+        make_folder(out)
+    with busy("timing a training step in C"):
+        found = step_time(run, threads)
+    if out is not None:
+        _write_time(found, out)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+        return
+    print(
+        f"{found.trial}: {found.untimed_us:,.2f} us a step; the median of {found.steps} "
+        f"with a clock around every kernel: {found.step_us:,.2f} us"
+    )
+    print(f"{'start us':>9}{'us':>9}  thread  kernel")
+    for span in found.spans:
+        print(f"{span.start_us:9.2f}{span.us:9.2f}  {span.thread:6}  {span.where}: {span.kernel}")
+
+
+def _write_time(found: StepTime, out: Path) -> None:
+    from hwtrain.report.step_time_plot import threads_in_time
+
+    plot = threads_in_time(found)
+    write_file(out / f"{plot.name}.png", plot.png())
+    write_file(out / f"{plot.name}.svg", plot.svg)
+    write_file(out / f"{plot.name}.csv", plot.csv())

@@ -46,11 +46,15 @@ _BITS = {"f32": 0, "u8": 8, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 @dataclass(frozen=True)
 class HostC:
-    """C source, and the buffers in the order of its arguments; the arena comes last."""
+    """C source, and the buffers in the order of its arguments; the arena comes last.
+
+    ``timed``: the calls of ``step`` in the order of ``hwt_clock``, where they are.
+    """
 
     source: str
     order: tuple[str, ...]
     arena: int
+    timed: tuple[Call, ...] = ()
 
 
 def host_c(
@@ -60,20 +64,22 @@ def host_c(
     many: bool = True,
     rate: Literal["double", "float"] = "double",
     slices: Sequence[int] = (),
+    timed: int = 0,
 ) -> HostC:
     """Print every entry; with ``many``, for each a loop over many windows that a runner calls.
 
     ``rate`` is the type of a learning rate that is no shift; in float its multiples must be powers of two.
-    With ``slices``, the cost of every node of ``step``, that one stops when a budget is used up.
+    With ``slices``, the cost of every node of ``step``, that one stops when a budget is used up. With
+    ``timed``, ``hwt_clock`` keeps, by thread, when each call of so many last steps began and ended, in ns.
     """
     handed = handed_on(program) if many else {}
     program = without(program, handed)
     layout = plan(program)
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
-    printer = _Printer(program, layout, order, threads, rate=rate, handed=handed)
+    printer = _Printer(program, layout, order, threads, rate=rate, handed=handed, timed=timed)
     parts = [
         f"/* {in_comment(program.listing.name)}: a program of hwtrain; the kernels are in fpga/include. */",
-        *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 else []),
+        *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 or timed else []),
         *printer.macros(),
         '#include "hwt_net16.h"' if program.halves else '#include "hwt.h"',
         *printer.extra(),
@@ -82,7 +88,7 @@ def host_c(
         parts += [*printer.entry(entry, slices if entry == "step" else ()), ""]
         if many:
             parts += [*printer.many(entry), ""]
-    return HostC("\n".join(parts), order, layout.size)
+    return HostC("\n".join(parts), order, layout.size, printer.timed)
 
 
 def arrays_c(program: Program) -> dict[Entry, list[str]]:
@@ -164,6 +170,7 @@ class _Printer:
         arrays: bool = False,
         rate: str = "double",
         handed: Mapping[str, Call] = {},
+        timed: int = 0,
     ) -> None:
         self.program, self.layout, self.order, self.threads = program, layout, order, threads
         self.arrays, self.handed = arrays, handed
@@ -172,6 +179,9 @@ class _Printer:
         self.scalars = f"{'int32_t' if self.integer else rate} lr, uint32_t step"
         self.suffix = "f" if rate == "float" else ""
         self.loops = 0
+        self.kept = timed
+        self.timed = tuple(walk(program.entries["step"])) if timed else ()
+        self.places = {id(call): place for place, call in enumerate(self.timed)}
 
     def macros(self) -> Iterator[str]:
         numbers = self.program.listing.numbers
@@ -189,6 +199,10 @@ class _Printer:
             yield '#include "hwt_synapse.h"'
         if any(call.kernel.startswith("periphery.") for call in calls):
             yield '#include "hwt_periphery.h"'
+        if self.timed:
+            yield "#include <time.h>"
+            yield f"int64_t hwt_clock[{self.kept}][{self.threads}][{len(self.timed)}][2];"
+            yield from _CLOCK
         yield ""
 
     def entry(self, entry: Entry, slices: Sequence[int] = ()) -> Iterator[str]:
@@ -204,6 +218,9 @@ class _Printer:
         if not self.arrays:
             yield from self._arena(used)
         yield "    (void)lr; (void)step;"
+        if self.timed and self.threads == 1:
+            yield "    const int32_t me = 0;"
+            yield "    (void)me;"
         if self.threads > 1:
             yield "    (void)team; (void)me;"
             yield from self._together(nodes, "    ")
@@ -294,7 +311,7 @@ class _Printer:
                     if node.where != where:
                         where = node.where
                         yield f"{indent}/* {in_comment(where or 'loss')} */"
-                    yield f"{indent}{self._call(node)}"
+                    yield f"{indent}{self._line(node)}"
                 case Repeat():
                     yield f"{indent}{self._loop(node)}"
                     yield from self._nodes(node.body, indent + "    ")
@@ -330,7 +347,7 @@ class _Printer:
             match node:
                 case Call():
                     yield f"{indent}hwt_meet(team, me);"
-                    yield f"{indent}{self._call(node, together=True)}"
+                    yield f"{indent}{self._line(node, together=True)}"
                     yield f"{indent}hwt_meet(team, me);"
                 case Sections():
                     yield f"{indent}hwt_meet(team, me);"
@@ -361,6 +378,10 @@ class _Printer:
         self.loops += 1
         turn = f"turn{self.loops}"
         return f"for (int32_t {turn} = 0; {turn} < {node.times}; {turn}++) {{"
+
+    def _line(self, call: Call, *, together: bool = False) -> str:
+        line, place = self._call(call, together=together), self.places.get(id(call))
+        return line if place is None else f"HWT_TIMED({place}, {line})"
 
     def _call(self, call: Call, *, together: bool = False) -> str:
         kernel, sizes = call.meaning, call.sizes()
@@ -400,6 +421,25 @@ class _Printer:
                 return str(math.ceil(value)) if self.integer else _float(value)
             case int():
                 return f"{value}u" if value >= 1 << 31 else str(value)
+
+
+_CLOCK = (
+    "static inline int64_t hwt_now(void)",
+    "{",
+    "    struct timespec now;",
+    "    clock_gettime(CLOCK_MONOTONIC, &now);",
+    "    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;",
+    "}",
+    "#define HWT_KEPT (int32_t)(sizeof hwt_clock / sizeof *hwt_clock)",
+    "#define HWT_TIMED(place, call) \\",
+    "    do { \\",
+    "        int64_t *const at = hwt_clock[step % HWT_KEPT][me][place]; \\",
+    "        at[0] = hwt_now(); \\",
+    "        call \\",
+    "        at[1] = hwt_now(); \\",
+    "    } while (0);",
+)
+"""A call in a loop keeps the times of its last turn."""
 
 
 def _divided(node: Node) -> bool:

@@ -97,19 +97,27 @@ class IntegerRunner(InterpretRunner):
 class NativeRunner(Runner):
     """The program in C, compiled on first use; with ``threads``, its sections run side by side.
 
-    The kernels of a crossbar divide their own work among the threads.
+    The kernels of a crossbar divide their own work among the threads. With ``timed``, ``clock`` tells when
+    each of the calls ``timed`` of so many last steps ran.
     """
 
     def __init__(
-        self, program: Program, threads: int = 1, flags: tuple[str, ...] = FLAGS, cc: str | None = None
+        self,
+        program: Program,
+        threads: int = 1,
+        flags: tuple[str, ...] = FLAGS,
+        cc: str | None = None,
+        *,
+        timed: int = 0,
     ) -> None:
         super().__init__(program)
         if threads > xbar.THREADS and any(name.endswith("/wear") for name in program.buffers):
             raise ProgramError(
                 f"threads = {threads}: a crossbar works on up to {xbar.THREADS}: ask for fewer"
             )
-        printed = host_c(scheduled(program, threads), threads)
-        self.source = printed.source
+        printed = host_c(scheduled(program, threads), threads, timed=timed)
+        self.source, self.timed = printed.source, printed.timed
+        self._clock = timed, threads, len(printed.timed), 2
         if threads > 1:
             flags = (*flags, "-std=c11", "-pthread")
         if program.halves:
@@ -121,6 +129,14 @@ class NativeRunner(Runner):
         self._order = printed.order
         self._arena = np.zeros(printed.arena + 64, np.uint8)
         self._integer = program.listing.numbers is not None
+
+    def clock(self) -> NDArray[np.int64]:
+        """(last steps, threads, calls, 2): nanoseconds of a call's begin and end, 0 where it did not run.
+
+        Steps lie by their number modulo how many are kept. To forget, write zeros.
+        """
+        held = (ctypes.c_int64 * int(np.prod(self._clock))).in_dll(self._library, "hwt_clock")
+        return np.ctypeslib.as_array(held).reshape(self._clock)
 
     def run(self, entry: Entry, n: int, memory: Memory, lr: float = 0.0, step: int = 0) -> None:
         """All windows in one call."""

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from hwtrain import data
-from hwtrain.analysis.programs import differences
+from hwtrain.analysis.programs import differences, next_samples, program_of
 from hwtrain.cli import main, parser
 from hwtrain.config import make_config
 from hwtrain.export.run import NativeRunner
-from hwtrain.program.ir import Listing
+from hwtrain.program.ir import Listing, walk
+from hwtrain.program.schedule import scheduled
 from hwtrain.registry import names
 from hwtrain.training import loop
 from hwtrain.training.rebuild import rebuild
@@ -99,6 +101,55 @@ def test_run_predicts_as_well_as_the_run_recorded(runs: Path, command: Command, 
     assert found == pytest.approx(recorded, abs=0.6 if device == "float32" else 0)  # torch sums otherwise
     assert "360 test samples" in out
     assert "samples/s" in out
+
+
+@pytest.mark.parametrize(("device", "threads"), [("fixed8", 1), ("taox-tio2", 2)])
+def test_time_tells_when_which_thread_is_in_which_kernel(
+    runs: Path, command: Command, device: str, threads: int, tmp_path: Path
+) -> None:
+    code, out, _ = command("time", runs / device, "--threads", threads, "--out", tmp_path / "t", "--json")
+    assert code == 0
+    found = json.loads(out)
+    program = scheduled(program_of(rebuild(runs / device)), threads)
+    ours = [span for span in found["spans"] if span["thread"] == 0]
+    calls = [call.kernel for call in walk(program.entries["step"])]
+    assert [span["kernel"] for span in ours] == calls  # each once, in order
+    both = {span["kernel"] for span in found["spans"] if span["thread"] == 1}
+    assert both == {name for name in calls if name.startswith("xbar.")} if threads == 2 else not both
+    for before, after in pairwise(ours):
+        assert 0 <= before["us"] <= after["start_us"] - before["start_us"] + 1e-6
+    assert (
+        0 < max(span["start_us"] + span["us"] for span in found["spans"]) == pytest.approx(found["step_us"])
+    )
+    assert sum(span["us"] for span in ours) > 0.1 * found["step_us"]  # the clock itself is the rest
+    header, *rows = (tmp_path / "t" / "threads.csv").read_text().splitlines()
+    assert header == "thread,layer,kernel,start_us,us"
+    assert len(rows) == len(found["spans"])
+    assert found["untimed_us"] > 0
+
+
+def test_a_clock_changes_no_bit(runs: Path) -> None:
+    trial = rebuild(runs / "fixed8")
+    program, samples = program_of(trial), next_samples(trial, 9)
+    plain, timed = NativeRunner(program), NativeRunner(program, timed=3)
+    memories = [
+        run.memory(9, {name: values.copy() for name, values in samples.items()}) for run in (plain, timed)
+    ]
+    for run, memory in zip((plain, timed), memories, strict=True):
+        run.run("step", 9, memory, 0.125)
+    assert sum(differences(memories[0][name], memories[1][name]) for name in memories[0]) == 0
+    clock = timed.clock()
+    assert (clock[..., 1] >= clock[..., 0]).all()
+    assert clock[0].min() > 0  # steps 6, 7, 8 are the last three
+    assert clock[0].max() <= clock[1].min()
+    assert clock[1].max() <= clock[2].min()
+
+
+@pytest.mark.parametrize("threads", ["0", "65"])
+def test_time_refuses_a_number_of_threads_that_no_team_has(
+    runs: Path, command: Command, threads: str
+) -> None:
+    refused(command("time", runs / "fixed8", "--threads", threads), "--threads", "from 1 to 64")
 
 
 def test_run_is_the_net_of_the_checkpoint(runs: Path, command: Command) -> None:
@@ -264,7 +315,7 @@ def test_the_readme_names_commands_that_exist() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     found = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^\./run .*$", text, re.M)]
     verbs = [words for words in found if words[0] in names("commands")]
-    assert {words[1] for words in verbs if words[0] == "program"} == {"show", "run", "check"}
+    assert {words[1] for words in verbs if words[0] == "program"} == {"show", "run", "check", "time"}
     assert {"train", "export", "cosim", "mcu", "physical", "deploy", "sweep"} <= {words[0] for words in verbs}
     for words in verbs:
         parser().parse_args(words)
