@@ -89,7 +89,7 @@ def test_a_weight_pulse_moves_the_weight_its_own_way(
 def test_landing_keeps_conductances_in_bounds(cell: str, make: Make, card_of_law: dict[str, str]) -> None:
     for name in card_of_law.values():
         made = make(cell, name)
-        for turn in range(40):
+        for turn in range(12):
             land(made, turn, 4 * pulses(turn))
             assert (made.cells.g >= made.cells.low).all()
             assert (made.cells.g <= made.cells.high).all()

@@ -462,7 +462,7 @@ def test_device_and_controls_begin_with_the_same_weights(loaded: list[Tensor]) -
 
 def test_a_net_that_is_given_takes_the_loss_and_keeps_its_activations() -> None:
     def go(**settings: Any) -> Result:
-        return train(mlp("64-8-10", "tanh"), device="float32", epochs=1, seeds=1, **settings)
+        return train(mlp("64-8-10", "tanh"), device="float32", batch=32, epochs=1, seeds=1, **settings)
 
     first, other = go(), go(loss="mse")
     assert not torch.equal(

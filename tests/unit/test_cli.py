@@ -736,11 +736,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[st
 @pytest.mark.parametrize(
     ("number", "workers", "threads", "when"),
     [
-        (signal.SIGTERM, "1", "2", "**/checkpoint.safetensors"),  # other threads, same bits
-        (signal.SIGINT, "2", "1", "**/checkpoint.safetensors"),
-        (signal.SIGINT, "2", "1", "config.toml"),  # while the workers still import
+        pytest.param(  # other threads, same bits
+            *(signal.SIGTERM, "1", "2", "**/checkpoint.safetensors"), id="SIGTERM", marks=pytest.mark.slow
+        ),
+        pytest.param(signal.SIGINT, "2", "1", "**/checkpoint.safetensors", id="Ctrl-C"),
+        pytest.param(  # while the workers still import
+            *(signal.SIGINT, "2", "1", "config.toml"), id="early Ctrl-C", marks=pytest.mark.slow
+        ),
     ],
-    ids=["SIGTERM", "Ctrl-C", "early Ctrl-C"],
 )
 def test_a_signal_stops_and_resume_ends_with_the_same_bits(
     undisturbed: tuple[Path, list[str], Path],
