@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,13 @@ STEPS = 60
 
 
 @pytest.mark.slow
-def test_sixty_steps_on_the_netlist_equal_the_interpreter(tmp_path: Path) -> None:
-    program, net = made("fixed8", "8-6-4", 2, 0.5, "squared-error")
+@pytest.mark.parametrize(
+    "mode",
+    [{}, {"mode": "lookahead"}, {"mode": "speculative", "options": {"threshold": 0.5}}],
+    ids=["sequential", "lookahead", "speculative"],
+)
+def test_sixty_steps_on_the_netlist_equal_the_interpreter(mode: dict[str, Any], tmp_path: Path) -> None:
+    program, net = made("fixed8", "8-6-4", 2, 0.5, "squared-error", **mode)
     (tmp_path / "hwt_net.sv").write_text(module_text(net))
     sources = " ".join(str(file) for file in [tmp_path / "hwt_net.sv", *sorted(RTL.glob("*.sv"))])
     made_netlist = yosys.run(
@@ -46,6 +52,8 @@ def test_sixty_steps_on_the_netlist_equal_the_interpreter(tmp_path: Path) -> Non
             golden[-1] = words.astype("<i4")[-1] + wrong
             (tmp_path / "vectors.bin").write_bytes(golden.tobytes())
             done = verilator.run(simulation, [str(tmp_path / "vectors.bin"), str(stall), "1"], 120)
-            found = [int(number) for number in done.stdout.split()[:3]]
+            *found, _, _, _, hits, misses = (int(number) for number in done.stdout.split())
+            if "options" in mode:
+                assert min(hits, misses) >= STEPS // 10
             assert found == [STEPS, 2 * STEPS * (net.classes + 1) + weights + 7, wrong]
             assert done.returncode == wrong
