@@ -13,24 +13,18 @@ from hwtrain.arith.threefry import Point, Purpose, Stream
 from hwtrain.cards import SynapseCard
 from hwtrain.direction import Dense, Direction, Outer
 from hwtrain.errors import IncompatibleRule
-from hwtrain.kernels import convert, dense, periphery, vector, xbar
-from hwtrain.kernels.base import StepNumber, is_recording
+from hwtrain.kernels import convert, dense, vector
+from hwtrain.kernels.base import is_recording
 from hwtrain.registry import lookup
+from hwtrain.substrates._crossbar_in_c import ForC
 from hwtrain.substrates.base import Array, Geometry, Options, Substrate, Trial
-from hwtrain.synapse.cells.alternating_pair import AlternatingPair
 from hwtrain.synapse.cells.base import Cell
-from hwtrain.synapse.cells.unidirectional_ltp import UnidirectionalLtp
-from hwtrain.synapse.conductances import PORTION, Conductances, Landed
-from hwtrain.synapse.laws.affine import STRAIGHT
-from hwtrain.synapse.laws.base import Branch
+from hwtrain.synapse.conductances import Conductances, Landed
 from hwtrain.synapse.lines import seeming, tiles
 from hwtrain.synapse.updates.base import Pulses, Site, Update, Write
 
 _PAIRS = 500
 """Most pairs of pulses that look for the symmetry points."""
-_CONVERTED = "converted", "converted_t"
-_SCRATCH, _SCRATCH_T = ("drive", "current", "power"), ("drive_t", "current_t", "power_t")
-"""Of reads and of transposed reads in C: what converters counted, and their scratch."""
 _BEFORE = 0xFFFFFFFF
 """The step of random addresses that belongs to what comes before training."""
 
@@ -81,7 +75,7 @@ class CrossbarArray(Array):
         self._zero: Tensor | None = None
         self._unit = self._weight_of_cells()
         self._seeming: Tensor | None = None
-        self._for_c = _ForC(self, options.cell or card.cell.kind)
+        self._for_c = ForC(self, options.cell or card.cell.kind)
         self._parts: dict[str, Array] = {}
         self.update.place(Site(geometry.shape, self, self._another, self.cells.g.new_zeros(())))
 
@@ -360,177 +354,6 @@ class CrossbarArray(Array):
     def _weight_of_cells(self) -> Tensor:
         weight = self.cell.weight(self.cells.g.view(self.cell.branches, *self.geometry.shape))
         return weight if self._zero is None else weight - self._zero
-
-
-class _ForC:
-    """A crossbar's array as the kernels in C see it: conductances (branches, groups, in_, out), tables."""
-
-    def __init__(self, array: CrossbarArray, cell: str) -> None:
-        self.array, self.cell = array, "single" if array.cell.from_zero else cell
-        span, card = array._card.range, array._card
-        self.lacks = {
-            "pulses that grow, with reads of the state": card.pulse.incremental,
-            "ageing": card.ageing is not None,
-            "a branch that is shorter than the range": (span.up_from, span.down_from) != (0.0, 1.0),
-            "resistive lines": card.read.line_ohm > 0,
-        }
-        self.law = str(array._card.response["law"])
-        cells, (groups, out, in_) = array.cells, array.geometry.shape
-        rows = (cells.low, cells.high, *self._way(cells.up), *self._way(cells.down))
-        own = [row for row in rows if row.ndim]
-        self.varies = sum(1 << k for k, row in enumerate(rows) if row.ndim)
-        life = self._flat(cells.life) if cells.life.ndim else cells.life.reshape(1).cpu()
-
-        def zeros(*shape: int, dtype: torch.dtype = torch.int32) -> Tensor:
-            return torch.zeros(*shape, dtype=dtype)
-
-        self.tensors = {
-            "g": zeros(array.cell.branches, groups, in_, out, dtype=torch.float32),
-            "wear": zeros(array.cell.branches, groups, in_, out),
-            "turn": zeros(array.cell.weights if hasattr(array.cell, "turn") else 1, dtype=torch.uint8),
-            "updates": zeros(1, dtype=torch.int64),
-            "counts": zeros(xbar.THREADS, len(xbar.COUNTS), dtype=torch.int64),
-            "own": self._portions(own) if own else zeros(1, dtype=torch.float32),
-            "typical": torch.tensor([0.0 if row.ndim else float(row) for row in rows], dtype=torch.float32),
-            "life": life.to(torch.int32),
-            "edges_up": cells.edges("up").cpu(),
-            "edges_down": cells.edges("down").cpu(),
-            "columns": zeros(in_),
-            "rows": zeros(out),
-            "falling": zeros(out),
-            "live": zeros(in_ + out),
-            "sent": zeros(xbar.THREADS * out, dtype=torch.uint8),
-            "look": zeros(1, dtype=torch.int64),
-            **{name: zeros(xbar.THREADS, len(periphery.COUNTS), dtype=torch.int64) for name in _CONVERTED},
-            # A read and a read_t may run side by side.
-            **{name: torch.zeros(groups * max(in_, out)) for name in (*_SCRATCH, *_SCRATCH_T)},
-        }
-
-    def filled(self) -> dict[str, Tensor]:
-        """By the names of the kernel's parameters, the state as it stands."""
-        array, tensors = self.array, self.tensors
-        for kind, name in (("law", self.law), ("update", array.options.update), ("cell", self.cell)):
-            if name not in xbar.KNOWN[kind]:
-                raise IncompatibleRule(
-                    f"layer {array.geometry.path}: the {kind} {name} has no kernel in C yet: "
-                    "use --engine torch"
-                )
-        for what, there in self.lacks.items():
-            if there:
-                raise IncompatibleRule(
-                    f"layer {array.geometry.path}: {what} of its card: no kernel in C yet: use --engine torch"
-                )
-        tensors["g"].copy_(self._flat(array.cells.g).view_as(tensors["g"]))
-        tensors["wear"].copy_(self._flat(array.cells.wear).view_as(tensors["wear"]))
-        if isinstance(array.cell, AlternatingPair):
-            tensors["turn"].copy_(self._flat(array.cell.turn))
-        if isinstance(array.cell, UnidirectionalLtp):
-            tensors["updates"].copy_(array.cell.updates)
-        tensors["look"].fill_(int(array.trial.ledger.clock.step))
-        return tensors
-
-    def settle(self) -> dict[str, dict[str, int]]:
-        """Give conductances and wear back; the counts by port, which are 0 again from now on."""
-        array, tensors = self.array, self.tensors
-        array.cells.g = self._unflat(tensors["g"]).to(array.cells.g)
-        array.cells.wear = self._unflat(tensors["wear"]).to(array.cells.wear)
-        if isinstance(array.cell, AlternatingPair):
-            array.cell.turn = self._unflat(tensors["turn"]).to(array.cell.turn)
-        if isinstance(array.cell, UnidirectionalLtp):
-            array.cell.updates.copy_(tensors["updates"])
-        found = {"write": dict(zip(xbar.COUNTS, tensors["counts"].sum(0).tolist(), strict=True))}
-        if array._card.read.adc_bits is not None:
-            converted = sum((tensors[name].sum(0) for name in _CONVERTED), torch.zeros(1, dtype=torch.int64))
-            found["adc"] = dict(zip(periphery.COUNTS, converted.tolist(), strict=True))
-        for name in ("counts", *_CONVERTED):
-            tensors[name].zero_()
-        return found
-
-    def read(self, x: Tensor, *, transposed: bool) -> Tensor:
-        """The kernel's call, for a recorder."""
-        array, wires, clock = self.array, self.array._card.read, self.array.trial.ledger.clock
-        if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
-            return (xbar.read_t if transposed else xbar.read)(self.tensors["g"], x, self.cell)
-        tile = wires.lines or x.shape[2]
-        first = array._next_pass()
-        for _ in tiles(x.shape[2], tile)[1:]:
-            array._next_pass()  # every tile has noise of its own
-        key = array._noise_stream(transposed=transposed).key
-        given, scratch = self.tensors, _SCRATCH_T if transposed else _SCRATCH
-        return (periphery.read_t if transposed else periphery.read)(
-            given["g"],
-            given["look"],
-            given[_CONVERTED[transposed]],
-            given[scratch[0]],
-            given[scratch[1]],
-            given[scratch[2]],
-            x,
-            cell=self.cell,
-            dac=wires.dac_bits or 0,
-            adc=wires.adc_bits or 0,
-            tile=tile,
-            full=float(array._full_scale(min(tile, x.shape[2]))),
-            noise=float(wires.noise_rel * array.cell.slope),
-            offset=float(array._floor()),
-            key0=key[0],
-            key1=key[1],
-            number=first,
-            step=StepNumber(clock.step),
-            evaluating=int(clock.phase == "eval"),
-        )
-
-    def write(self, direction: Direction) -> None:
-        """The kernel's call, for a recorder."""
-        array, card = self.array, self.array._card
-        if not isinstance(direction, Outer):
-            raise IncompatibleRule(
-                f"layer {array.geometry.path}: port write has a kernel in C for Outer directions alone: "
-                "use --engine torch"
-            )
-        update, pulse = (array._streams[purpose].key for purpose in (Purpose.UPDATE, Purpose.PULSE))
-        xbar.write(
-            **{name: tensor for name, tensor in self.tensors.items() if name in xbar.write.tensors},
-            x=direction.x,
-            d=direction.d,
-            scale=direction.scale,
-            dw=array.step,
-            update=array.options.update,
-            cell=self.cell,
-            kind=card.variation.c2c_kind,
-            refresh=array.cell.refresh,
-            refresh_every=array.cell.refresh_every,
-            varies=self.varies,
-            rel_range=card.variation.c2c_rel_range * array.cells.width,
-            rel_step=card.variation.c2c_rel_step,
-            update0=update[0],
-            update1=update[1],
-            pulse0=pulse[0],
-            pulse1=pulse[1],
-            step=StepNumber(array.trial.ledger.clock.step),
-        )
-
-    def _way(self, branch: Branch) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the affine law: first step, mid-range step in units of it, share of the travel lost a pulse."""
-        width = self.array.cells.high - self.array.cells.low
-        lost = (branch.step * branch.bend / width).clamp(max=1.0)
-        return branch.step, 1 - branch.bend / 2, lost.masked_fill(lost.abs() < STRAIGHT, 0.0)
-
-    def _flat(self, cells: Tensor) -> Tensor:
-        """Values of (branches, groups, out, in_) in C's order."""
-        groups, out, in_ = self.array.geometry.shape
-        return cells.cpu().view(-1, groups, out, in_).transpose(2, 3).reshape(-1)
-
-    def _unflat(self, cells: Tensor) -> Tensor:
-        groups, out, in_ = self.array.geometry.shape
-        return cells.view(-1, groups, in_, out).transpose(2, 3).reshape(-1)
-
-    def _portions(self, rows: list[Tensor]) -> Tensor:
-        """Rows of parameters as (branches, portions, rows, PORTION), so that a portion's lie together."""
-        branches, weights = self.array.cell.branches, self.array.cell.weights
-        room = torch.ones(branches, len(rows), -(-weights // PORTION) * PORTION)
-        for k, row in enumerate(rows):
-            room[:, k, :weights] = self._flat(row).view(branches, weights)
-        return room.view(branches, len(rows), -1, PORTION).transpose(1, 2).reshape(-1)
 
 
 class Crossbar(Substrate):
