@@ -2,8 +2,8 @@
 
 A point is a branch of the text, or one bit of a signal going up or down. It counts as reached when any does,
 in any instance, with results compared and none wrong. Left out are tables that follow from parameters, whose
-bits cannot change; the share with them stands beside. What was not reached is listed in the result, by signal.
-Bits are those of the widest block, so every kind of block has a net of four lanes, and most that are missing are
+bits cannot change; the share with them stands beside. What was not reached stands in the result, by signal.
+Bits are those of the widest block, so every kind of block has a net of four lanes; most that are missing are
 the upper ones of addresses and counters, which no net of these sizes comes to.
 
     ./run bench rtl_coverage
