@@ -114,7 +114,8 @@ def main() -> int:
         figures.detail.setdefault("nets", {})[name] = {"steps": net[5], "points": len(one), "reached": share}
         print(f"{name}: {share:.1%} of {len(one):,}", file=sys.stderr, flush=True)
     constant = {point for point in found if point.file == "hwt_engine.sv" and signal(point) in CONSTANT}
-    assert not any(found[point] for point in constant), "a table that follows from parameters has changed"
+    fallen = [point for point in constant if point.about.endswith("1->0") and found[point]]
+    assert not fallen, "a table that follows from parameters has changed"  # they rise once, at the beginning
     toggles = {point for point in found if point.kind == "toggle"}
     for points, name, target in (
         ({point for point in found if point.kind in ("line", "branch")}, "lines and branches", ">= 95"),
