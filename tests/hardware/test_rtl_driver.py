@@ -1,17 +1,21 @@
 """The registers, printed from one place; the C driver on the simulated block, resets in mid-step."""
 
 import subprocess
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hwtrain.export import registers
-from hwtrain.export.cosim import RtlSettings, vectors
+from hwtrain.export.cosim import scores
 from hwtrain.export.printers.rtl import describe
 from hwtrain.export.rtl import RtlNet, header_text, module_text
+from hwtrain.export.run import Memory
 from hwtrain.program.interpret import Interpreter
-from hwtrain.program.ir import Program
+from hwtrain.program.ir import Entry, Program
 from hwtrain.shipped import shipped
 from hwtrain.sim import verilator
 from tests.hardware.rtl_nets import RTL, made, samples
@@ -91,6 +95,41 @@ def test_the_driver_is_freestanding_c99_without_a_warning(tmp_path: Path) -> Non
         subprocess.run(["gcc", *flags, driver / name], check=True, timeout=60)
 
 
+def weights_by_layer(net: RtlNet, memory: Memory) -> NDArray[Any]:
+    """Of each layer weights, then biases: the order of the driver's arrays."""
+    names = [name for layer in net.layers for name in (layer.weights, layer.biases)]
+    return np.concatenate([memory[name].reshape(-1) for name in names])
+
+
+def learned(
+    program: Program, net: RtlNet, taken: Memory, lr: float, resets: tuple[int, ...] = ()
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(weights at the end, scores and losses by step); before ``resets`` all but weights is forgotten."""
+    machine, told = Interpreter(program), []
+
+    def result(entry: Entry, loss: str) -> None:
+        both = machine.memory[scores(program, entry)], machine.memory[loss]
+        told.append(np.concatenate([values.reshape(-1) for values in both]))
+
+    steps = len(taken["labels"])
+    for first, last in pairwise((0, *resets, steps)):
+        if first:
+            held = {
+                one: machine.memory[one] for one in machine.memory if one.endswith(("/weights", "/codes"))
+            }
+            machine = Interpreter(program)
+            machine.memory.update(held)
+        for step in range(first, last):
+            x, label = taken["x"][step].reshape(program.buffers["x"].shape), taken["labels"][step].reshape(1)
+            machine.run("step", {"x": x, "labels": label}, lr=lr, step=step)
+            if step >= first + net.late:
+                result("step", "loss")
+        if net.late:
+            machine.run("flush", {}, lr=lr, step=last)
+            result("flush", "owed")
+    return weights_by_layer(net, machine.memory), np.stack(told)
+
+
 def driven(
     program: Program, net: RtlNet, steps: int, resets: int, folder: Path, rtl: Path = RTL
 ) -> list[int]:
@@ -98,27 +137,16 @@ def driven(
     driver = written(net, folder)
     (folder / "hwt_net.sv").write_text(module_text(net))
     taken, lr = samples(program, steps), 2**-7
-    first = Interpreter(program).memory
-    words, _ = vectors(program, net, taken, RtlSettings(lanes=net.lanes, lr=lr))
-    golden = words.astype(np.int32)
-    count, classes = int(golden[1]), net.classes
-    z = golden[len(golden) - steps * (classes + 1) : len(golden) - steps].reshape(steps, classes)
-    loss = golden[len(golden) - steps :].reshape(steps, 1)
-    last = Interpreter(program)
-    for step in range(steps):
-        sample = {
-            "x": taken["x"][step].reshape(program.buffers["x"].shape),
-            "labels": taken["labels"][step].reshape(1),
-        }
-        last.run("step", sample, lr=lr, step=step)
-    names = [name for layer in net.layers for name in (layer.weights, layer.biases)]
-    before, after = (
-        np.concatenate([memory[name].reshape(-1) for name in names]) for memory in (first, last.memory)
-    )
-    assert len(before) == count
+    before = weights_by_layer(net, Interpreter(program).memory)
+    after, straight = learned(program, net, taken, lr)
+    after_reset, with_reset = learned(program, net, taken, lr, (steps // 2,))
+    if net.mode is None:
+        assert (straight == with_reset).all()  # weights are all that a sequential block knows
+        assert (after == after_reset).all()
     frames = np.concatenate([taken["x"].reshape(steps, -1), taken["labels"].reshape(steps, 1)], axis=1)
-    parts = [[steps, count], before, after, frames.reshape(-1), np.concatenate([z, loss], axis=1).reshape(-1)]
-    (folder / "vectors.bin").write_bytes(np.concatenate(parts).astype("<i4").tobytes())
+    parts = [[steps, len(before), net.late], before, after, after_reset, frames, straight, with_reset]
+    words = np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+    (folder / "vectors.bin").write_bytes(words.astype("<i4").tobytes())
     describe(folder, net)
     sources = [folder / "hwt_net.sv", *sorted((folder / "verify").glob("*.sv")), *sorted(rtl.glob("*.sv"))]
     program_ = verilator.build(sources, "hwt_net", BENCH / "driver_bench.cpp", "-O1", (driver,))
@@ -128,11 +156,20 @@ def driven(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("card", "net", "lanes"), [("shift4", "9-6-4", 4), ("fixed16", "5-11-3", 8)])
+@pytest.mark.parametrize(
+    ("card", "net", "lanes", "mode"),
+    [
+        ("shift4", "9-6-4", 4, None),
+        ("fixed16", "5-11-3", 8, None),
+        ("fixed16", "5-11-3", 4, "lookahead"),
+        ("shift4", "9-6-4", 4, "speculative"),
+    ],
+)
 def test_the_driver_trains_and_carries_weights_over_a_reset(
-    card: str, net: str, lanes: int, tmp_path: Path
+    card: str, net: str, lanes: int, mode: str | None, tmp_path: Path
 ) -> None:
-    program, made_net = made(card, net, lanes, 2**-7)
+    options = {"threshold": 0.5} if mode == "speculative" else {}
+    program, made_net = made(card, net, lanes, 2**-7, mode=mode, options=options)
     compared, mismatches, resets = driven(program, made_net, 100, 20, tmp_path)
     assert mismatches == 0
     weights = sum((layer.in_ + 1) * layer.out for layer in made_net.layers)

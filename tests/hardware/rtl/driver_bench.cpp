@@ -107,8 +107,10 @@ int main(int, char **argv) {
     while (file && std::fread(&word, 4, 1, file) == 1) words.push_back(word);
     const int resets = std::atoi(argv[2]);
     const long steps = words[0], weights = words[1], classes = hwt_net.layer[hwt_net.layers - 1].out;
-    const int32_t *before = words.data() + 2, *after = before + weights, *frames = after + weights;
-    const int32_t *results = frames + steps * (hwt_net.layer[0].in + 1);
+    const bool late = words[2]; // a result comes when the next sample has been read, or learning ends
+    const int32_t *before = words.data() + 3, *after = before + weights, *after_reset = after + weights;
+    const int32_t *frames = after_reset + weights, *straight = frames + steps * (hwt_net.layer[0].in + 1);
+    const int32_t *with_reset = straight + steps * (classes + 1);
     std::vector<int16_t> w(weights), half(weights);
     std::vector<int32_t> got(classes + 1);
 
@@ -129,16 +131,21 @@ int main(int, char **argv) {
             p += size + hwt_net.layer[k].out;
         }
     };
-    auto train = [&](long from, long to) {
+    auto train = [&](long from, long to, const int32_t *results) {
+        auto told = [&](long s) {
+            hwt_trainer_result(&port, &hwt_net, got.data());
+            for (long c = 0; c <= classes; c++) compare(got[c], results[s * (classes + 1) + c]);
+        };
         hwt_trainer_learn(&port, from);
         for (long s = from; s < to; s++) {
-            compare(hwt_trainer_step(&port, &hwt_net, steps_of(frames, s), got.data()), HWT_OK);
-            for (long c = 0; c <= classes; c++) compare(got[c], results[s * (classes + 1) + c]);
+            compare(hwt_trainer_send(&port, &hwt_net, steps_of(frames, s)), HWT_OK);
+            if (s >= from + late) told(s - late);
         }
+        if (late) hwt_trainer_predict(&port), told(to - 1);
     };
-    auto ended = [&]() {
+    auto ended = [&](const int32_t *weights_then) {
         read_back(w);
-        for (long i = 0; i < weights; i++) compare(w[i], after[i]);
+        for (long i = 0; i < weights; i++) compare(w[i], weights_then[i]);
         compare(bus_read(nullptr, HWT_STEP), steps);
     };
 
@@ -147,12 +154,12 @@ int main(int, char **argv) {
     reset();
     compare(hwt_trainer_check(&port, &hwt_net), HWT_OK);
     load(before);
-    train(0, steps);
-    ended();
+    train(0, steps, straight);
+    ended(after);
 
     reset();
     load(before);
-    train(0, steps / 2);
+    train(0, steps / 2, with_reset);
     read_back(half);
     reset();
     for (uint32_t k = 0; k < hwt_net.layers; k++) { /* nothing of the old weights helps */
@@ -160,8 +167,8 @@ int main(int, char **argv) {
         hwt_trainer_load(&port, &hwt_net, k, none.data(), none.data());
     }
     load(half);
-    train(steps / 2, steps);
-    ended();
+    train(steps / 2, steps, with_reset);
+    ended(after_reset);
 
     // Prediction alone learns nothing; a label of no class is an error, and is forgiven.
     hwt_trainer_predict(&port);
@@ -170,7 +177,7 @@ int main(int, char **argv) {
     wrong.back() = classes;
     compare(hwt_trainer_step(&port, &hwt_net, wrong.data(), got.data()), HWT_WRONG_FRAME);
     compare(bus_read(nullptr, HWT_ERRORS), 1);
-    ended();
+    ended(after_reset);
 
     // A reset, or a soft one, after any number of cycles and of beats; then the whole training again.
     uint32_t random = 1;
@@ -188,11 +195,11 @@ int main(int, char **argv) {
             reset();
         }
         load(before);
-        train(0, 10);
+        train(0, 10, straight);
     }
     // A sample that is learned right behind one that is predicted, which leaves the noise half made.
     for (int n = -1; n < 80; n++) {
-        if (n < 0) reset();
+        reset(); // mode speculative keeps what it has learned of a label
         load(before);
         hwt_trainer_predict(&port);
         if (n >= 0) bus_send(nullptr, steps_of(frames, 1), hwt_net.layer[0].in + 1);
@@ -200,6 +207,7 @@ int main(int, char **argv) {
         hwt_trainer_learn(&port, 0);
         bus_send(nullptr, steps_of(frames, 0), hwt_net.layer[0].in + 1);
         if (n >= 0) bus_receive(nullptr, got.data(), classes + 1);
+        if (late) hwt_trainer_predict(&port);
         bus_receive(nullptr, got.data(), classes + 1);
         read_back(n < 0 ? half : w);
         for (long i = 0; n >= 0 && i < weights; i++) compare(w[i], half[i]);
