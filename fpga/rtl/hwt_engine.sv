@@ -37,7 +37,8 @@ module hwt_engine #(
   parameter int Banks = 1,             // copies of the weights: one is read while another may be written
   parameter bit Follows = 1'b0,        // weights are another engine's, which writes them here, too; nothing is learned
   parameter bit Guesses = 1'b0,        // begins with the backward pass, by outputs and errors from outside
-  parameter int WordBits = CodeBits == 0 ? MasterBits : CodeBits
+  parameter int WordBits = CodeBits == 0 ? MasterBits : CodeBits,
+  parameter int KeptBits = CodeBits == 0 ? 1 : CodeBits  // of a code that is kept beside the weight
 ) (
   input  logic                        clk_i,
   input  logic                        rst_ni,
@@ -76,9 +77,9 @@ module hwt_engine #(
   input  logic                        to_bank_i,
   input  logic [15:0]                 waddr_i,
   input  logic [Lanes*MasterBits-1:0] wdata_i,
-  input  logic [Lanes*WordBits-1:0]   wcodes_i,
+  input  logic [Lanes*KeptBits-1:0]   wcodes_i,
   output logic                        to_bank_o,
-  output logic [Lanes*WordBits-1:0]   wcodes_o,
+  output logic [Lanes*KeptBits-1:0]   wcodes_o,
   // Outputs and errors of the last layer as they are found, and those that are read if it guesses.
   output logic [Lanes-1:0]            act_we_o,
   output logic [15:0]                 act_waddr_o,
@@ -661,7 +662,7 @@ module hwt_engine #(
   assign unused_words = ^words_taps;
 
   // Powers of two lie beside the weights that they come from, all lanes in one word: the host's weight changes one of them.
-  logic [Lanes*WordBits-1:0] new_codes;
+  logic [Lanes*KeptBits-1:0] new_codes;
   assign wcodes_o = new_codes;
   if (CodeBits == 0) begin : gen_no_codes
     assign word_rdata = weight_rdata;

@@ -352,7 +352,7 @@ module hwt_lookahead #(
   logic [15:0] open_waddr;
   logic [Lanes*MasterBits-1:0] open_wdata;
   logic open_to_bank;
-  logic [Lanes*MasterBits-1:0] open_wcodes;
+  logic [Lanes-1:0]            open_wcodes;
   logic [Lanes-1:0] open_act_we;
   logic [15:0] open_act_waddr;
   logic open_d_valid;
@@ -421,7 +421,7 @@ module hwt_lookahead #(
     .waddr_i(16'd0),
     .wdata_i({Lanes*MasterBits{1'b0}}),
     .to_bank_i(1'b0),
-    .wcodes_i({Lanes*MasterBits{1'b0}}),
+    .wcodes_i({Lanes{1'b0}}),
     .act_rdata_i({Lanes*SignalBits{1'b0}}),
     .d_rdata_i({Lanes*SignalBits{1'b0}}),
     .weight_we_o(open_weight_we),

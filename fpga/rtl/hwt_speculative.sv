@@ -188,8 +188,8 @@ module hwt_speculative #(
   logic [Lanes-1:0] weight_we, bias_we;
   logic [15:0] waddr;
   logic to_bank;
-  localparam int WordBits = CodeBits == 0 ? MasterBits : CodeBits;
-  logic [Lanes*WordBits-1:0] wcodes, fore_wcodes;
+  localparam int KeptBits = CodeBits == 0 ? 1 : CodeBits;
+  logic [Lanes*KeptBits-1:0] wcodes, fore_wcodes;
   logic fore_to_bank;
   logic [Lanes*MasterBits-1:0] wdata;
   logic unused_engines;
@@ -368,7 +368,7 @@ module hwt_speculative #(
     .waddr_i(16'd0),
     .wdata_i({Lanes*MasterBits{1'b0}}),
     .to_bank_i(1'b0),
-    .wcodes_i({Lanes*WordBits{1'b0}}),
+    .wcodes_i({Lanes*KeptBits{1'b0}}),
     .to_bank_o(to_bank),
     .wcodes_o(wcodes),
     .act_we_o(back_act_we),

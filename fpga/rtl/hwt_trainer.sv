@@ -287,7 +287,7 @@ module hwt_trainer #(
     logic [15:0] open_waddr;
     logic [Lanes*MasterBits-1:0] open_wdata;
     logic open_to_bank;
-    logic [Lanes*(CodeBits == 0 ? MasterBits : CodeBits)-1:0] open_wcodes;
+    logic [Lanes*(CodeBits == 0 ? 1 : CodeBits)-1:0] open_wcodes;
     logic [Lanes-1:0] open_act_we;
     logic [15:0] open_act_waddr;
     logic open_d_valid;
@@ -355,7 +355,7 @@ module hwt_trainer #(
       .waddr_i(16'd0),
       .wdata_i({Lanes*MasterBits{1'b0}}),
       .to_bank_i(1'b0),
-      .wcodes_i({Lanes*(CodeBits == 0 ? MasterBits : CodeBits){1'b0}}),
+      .wcodes_i({Lanes*(CodeBits == 0 ? 1 : CodeBits){1'b0}}),
       .act_rdata_i({Lanes*SignalBits{1'b0}}),
       .d_rdata_i({Lanes*SignalBits{1'b0}}),
       .weight_we_o(open_weight_we),
