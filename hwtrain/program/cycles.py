@@ -184,8 +184,7 @@ def part_cycles(program: Program, entry: Entry) -> list[int]:
 
 def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
     """Of one call."""
-    refs = [*call.tensors.values(), *call.results]
-    operands = float(sum(_nbytes(program, ref) for ref in refs))
+    operands = float(sum(_nbytes(program, ref) for ref in _touched(call)))
     product = _product(call)
     instructions = accesses = macs = padded = 0.0
     if product is not None:
@@ -322,13 +321,23 @@ def _elements(call: Call, code: Code) -> list[tuple[int, float, float]]:
         if _updates(call.kernel) or _back(call) or window != (1, 1, 0):
             found.append((patches, *(_known(name, code) or (GUESS, 0.0))))
     elif _product(call) is None:
-        values = max(_size(ref) for ref in (*call.tensors.values(), *call.results))
+        values = max(map(_size, _touched(call)))
         if call.kernel == "bias.ones":
             values = _size(call.results[0])
         found.append((values, *(_known(call.kernel, code) or (NEVER_COUNTED.get(call.kernel, GUESS), 0.0))))
     if _updates(call.kernel):
         found.append((_size(call.tensors["w"]), *(_known(call.kernel, code) or (GUESS, 0.0))))
     return found
+
+
+def _touched(call: Call) -> list[Ref]:
+    """What it reads and writes, of images in strips the rows that it copies."""
+    match call.kernel:
+        case "strip.put":
+            return [call.tensors["x"]] * 2
+        case "strip.cut" | "strip.join":
+            return [*call.results] * 2
+    return [*call.tensors.values(), *call.results]
 
 
 def _size(ref: Ref) -> int:

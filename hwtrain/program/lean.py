@@ -3,9 +3,10 @@
 patches   a convolution reads the image itself; the patches of a few positions at a time lie in ``scratch``
 turned    channels stay first: no image is turned round for a product and back
 sooner    weights learn as soon as nothing still has to read them, so that their gradients need not wait
+strips    images that no gradient needs are made some rows at a time (hwtrain/program/strips.py)
 in place  a result lies over an operand that nobody reads again, where the kernel goes value by value
 
-The kernels that are put in are hwtrain/kernels/conv.py and affine.py.
+The kernels that are put in are hwtrain/kernels/conv.py, affine.py and strip.py.
 
 Entries with control flow stay as they are.
 """
@@ -17,13 +18,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hwtrain.program.ir import Buffer, Call, Format, Program, Ref, refs
+from hwtrain.program.ir import Buffer, Call, Entry, Format, Program, Ref, refs
+from hwtrain.program.plan import alive
+from hwtrain.program.strips import strips
 
 PATCH_VALUES = 1 << 13
 """Values of patches that a convolution may keep at a time, unless LANES positions take more."""
 LANES = 16
+STRIPS = 8, 4, 2
+"""Rows of a strip that are tried. Each must save a quarter, for strips are code and take time to start."""
 SUMS = 1 << 11
 """Sums of an input's gradient that are kept at a time, unless one channel has more."""
+CHANNELS = 16
+"""Channels of an input's gradient at a time: beside their sums lie products of 32 positions."""
 POSITIONS, CONV_ROWS, CONV_COLUMNS, CHUNK = 32, 64, 48, 64
 """HWT_POSITIONS, HWT_CONV_ROWS, HWT_CONV_COLUMNS and HWT_CHUNK of devices/mcu/src."""
 
@@ -50,23 +57,58 @@ def lean(program: Program) -> Program:
     """The same program in fewer bytes; itself, where its signals are no halves."""
     if not program.halves:
         return program
-    for entry, nodes in program.entries.items():
-        calls = [node for node in nodes if isinstance(node, Call)]
-        if len(calls) < len(nodes):
-            continue
+    program = _turned(program)
+    best = _laid(program)
+    for rows in STRIPS:
+        found = _laid(_in_strips(program, rows))
+        if 4 * alive(found) <= 3 * alive(best):
+            best = found
+    return best
+
+
+def _turned(program: Program) -> Program:
+    """Without patches, turned images and gradients that wait."""
+    for entry, calls in _straight(program):
         turned = _Turned(program, calls)
         made = _sooner(_needed(turned.made, turned.buffers))
-        made = _in_place(made, turned.buffers)
-        entries = program.entries | {entry: tuple(made)}
-        used = {ref.buffer for body in entries.values() for ref in refs(body)}
-        buffers = {
-            name: buffer
-            for name, buffer in turned.buffers.items()
-            if name in used or (name in program.buffers and buffer.role != "temp")
-        }
-        listing = program.listing.model_copy(update={"entries": entries, "buffers": buffers})
-        program = Program(listing, program.contents)
+        program = _with(program, entry, made, turned.buffers)
     return program
+
+
+def _in_strips(program: Program, rows: int) -> Program:
+    for entry, calls in _straight(program):
+        found = strips(program, calls, rows)
+        if found is not None:
+            program = _with(program, entry, *found)
+    return program
+
+
+def _laid(program: Program) -> Program:
+    """Results over operands."""
+    for entry, calls in _straight(program):
+        program = _with(program, entry, _in_place(calls, program.buffers), program.buffers)
+    return program
+
+
+def _straight(program: Program) -> Iterator[tuple[Entry, list[Call]]]:
+    """The entries without control flow."""
+    for entry, nodes in program.entries.items():
+        calls = [node for node in nodes if isinstance(node, Call)]
+        if len(calls) == len(nodes):
+            yield entry, calls
+
+
+def _with(program: Program, entry: Entry, calls: list[Call], buffers: dict[str, Buffer]) -> Program:
+    """With this entry, and of these buffers those that are used."""
+    entries = program.entries | {entry: tuple(calls)}
+    used = {ref.buffer for body in entries.values() for ref in refs(body)}
+    kept = {
+        name: buffer
+        for name, buffer in buffers.items()
+        if name in used or (name in program.buffers and buffer.role != "temp")
+    }
+    listing = program.listing.model_copy(update={"entries": entries, "buffers": kept})
+    return Program(listing, program.contents)
 
 
 @dataclass(frozen=True)
@@ -87,6 +129,7 @@ class _Turned:
     def __init__(self, program: Program, calls: list[Call]) -> None:
         self.made: list[Call] = []
         self.buffers = dict(program.buffers)
+        self.x = Ref(buffer="x", shape=program.buffers["x"].shape)
         self._lazy: dict[str, Call] = {}
         self._first: dict[str, Ref] = {}
         self._patches: dict[str, _Patches] = {}
@@ -154,6 +197,11 @@ class _Turned:
                     return False
                 self._names[made.buffer] = image.buffer
                 return True
+            case "bias.ones" if tensors["like"].shape[0] == self.x.shape[0]:
+                self._emit(
+                    call.model_copy(update={"tensors": {"like": self.x}})
+                )  # an image need not live for it
+                return True
             case "bias.ones" if tensors["like"].buffer in self._first:
                 like = tensors["like"]
                 image = self._first[like.buffer]
@@ -186,7 +234,7 @@ class _Turned:
             int(str(call.numbers["channels"])) // sizes["groups"],
             math.prod(call.results[0].shape[2:]),
         )
-        block = max(1, min(SUMS // plane, channels))
+        block = max(1, min(SUMS // plane, CHANNELS, channels))
         count = block * (plane + sizes["in_"] // channels * POSITIONS // 2)
         self._scratched(
             call, "conv.input_gradient", {"w": product.tensors["w"], "d": image}, numbers, "f32", count
@@ -207,8 +255,8 @@ class _Turned:
             return False
         if len(of.shape) == 3:
             of = of.model_copy(update={"shape": (*of.shape, 1)})
-        rows = min(w.shape[1], CONV_ROWS)
-        count = rows * CONV_COLUMNS + CHUNK * CONV_COLUMNS // 2
+        rows, columns = min(w.shape[1], CONV_ROWS), min(w.shape[2], CONV_COLUMNS)
+        count = rows * columns + CHUNK * columns // 2
         if batch > 1 and positions % CHUNK:
             count += rows * CHUNK // 2
         tensors = call.tensors | {"x": of, "d": image}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from hwtrain.program.ir import Buffer, Call, Node, Program, When, bodies
 
@@ -26,24 +27,20 @@ class Plan:
 def plan(program: Program) -> Plan:
     """Lay out every entry in the same arena.
 
-    The largest temporaries are placed first; while that takes more than what is alive at a time, what came to
-    lie at the top goes before all others, with one more by lot, and everything is placed anew.
+    The largest temporaries are placed first. While that takes more than what is alive at a time, everything
+    is placed anew: at first those that live when most is alive, then what came to lie at the top before all
+    others, with one more by lot.
     """
     offsets: dict[str, int] = {}
     size = bound = 0
     for nodes in program.entries.values():
         lives = lifetimes(program, nodes)
         need = {name: _aligned(program.buffers[name]) for name in lives}
-        times = {time for life in lives.values() for time in life}
-        least = max(
-            (
-                sum(need[name] for name, (begins, ends) in lives.items() if begins <= time <= ends)
-                for time in times
-            ),
-            default=0,
-        )
+        heights = _heights(lives, need)
+        least = max(heights, default=0)
         order = sorted(lives, key=lambda name: (-need[name], lives[name], name))
         best, most = _placed(order, lives, need)
+        order.sort(key=lambda name: -max(heights[lives[name][0] : lives[name][1] + 1]))
         lots = random.Random(0)  # the same plan every time
         for _ in range(TRIES):
             if most <= max(least, size):
@@ -57,6 +54,25 @@ def plan(program: Program) -> Plan:
         offsets |= best
         size, bound = max(size, most), max(bound, least)
     return Plan(offsets, size, bound)
+
+
+def alive(program: Program) -> int:
+    """The most bytes of temporaries that are alive at a time, which no plan can go below."""
+    found = 0
+    for nodes in program.entries.values():
+        lives = lifetimes(program, nodes)
+        need = {name: _aligned(program.buffers[name]) for name in lives}
+        found = max([found, *_heights(lives, need)])
+    return found
+
+
+def _heights(lives: dict[str, tuple[int, int]], need: dict[str, int]) -> list[int]:
+    """Bytes that are alive at each time."""
+    changes = [0] * (max((last for _, last in lives.values()), default=-1) + 2)
+    for name, (first, last) in lives.items():
+        changes[first] += need[name]
+        changes[last + 1] -= need[name]
+    return list(accumulate(changes))
 
 
 def _placed(

@@ -76,6 +76,11 @@ ONCE(conv_gradient)
     hwt_conv_add_to_nearest(1, 4, 36, 1, WINDOW, 4, n / 9, 0, 1.0f, 3, 1, 1, z, x, y, scaling, counts, room);
 }
 ONCE(affine_add) { hwt_affine_add(1, n / 64, 64, x, y, z); }
+/* n / 64 channels: 8 rows of 6 values and a zero on either side, 4 of each image */
+ONCE(strip_cut) { hwt_strip_cut(1, n / 64, 10, 6, 8, 8, 1, 1, x, z); }
+ONCE(strip_join) { hwt_strip_join(1, n / 64, 8, 6, 8, 8, 8, 4, 1, x, y, z); }
+ONCE(strip_begin) { hwt_strip_begin(1, n / 64, 4, 8, 8, x, z); }
+ONCE(strip_put) { hwt_strip_put(1, n / 64, 16, 8, 8, 4, z, x); }
 ONCE(affine_scale) { hwt_affine_scale(n / 64, 1, 64, y, x, z); }
 ONCE(norm_batch_forward) { hwt_norm_batch_forward(1, n / 64, 64, 0.1f, 1e-5f, x, master, room, z, y); }
 ONCE(norm_frozen_forward) { hwt_norm_frozen_forward(1, n / 64, 64, 1e-5f, x, master, room, z, y); }
@@ -89,6 +94,7 @@ ONCE(norm_frozen_input_gradient) { hwt_norm_frozen_input_gradient(1, n / 64, 64,
 #else
 #define OWN(what) \
     what(conv_forward) what(conv_input_gradient) what(conv_gradient) what(affine_add) what(affine_scale) \
+    what(strip_cut) what(strip_join) what(strip_begin) what(strip_put) \
     what(norm_batch_forward) what(norm_frozen_forward) what(norm_batch_input_gradient) \
     what(norm_frozen_input_gradient) LEARN(what)
 #endif

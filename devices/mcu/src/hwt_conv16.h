@@ -1,6 +1,6 @@
 /* Convolutions and channels of images of halves, without a buffer for all patches: freestanding C11.
  *
- * Names, arguments and meanings are those of hwtrain/kernels/conv.py, affine.py and norm.py. Lanes lie over the
+ * Names, arguments and meanings are those of hwtrain/kernels/conv.py, affine.py, strip.py and norm.py. Lanes lie over the
  * positions of an image, which has its channels first, so that patches are copied row by row and never turned
  * round. ``scratch`` is the caller's; what is left there is nobody's. Results may lie over the first image given
  * to affine and norm. */
@@ -147,12 +147,13 @@ HWT_ONCE void hwt_conv_input_gradient(int32_t groups, int32_t out, int32_t in_, 
 /* The gradient of rows top.. and columns left.. of group g, as hwt_gradient16 adds it up. */
 HWT_ONCE void hwt_conv_gradient(const hwt_window *of, int32_t batch, int32_t channels, int32_t filters,
                                 int32_t positions, int32_t first, int32_t top, int32_t m, int32_t left,
-                                int32_t n, const hwt_half *x, const hwt_half *d, float *sums, hwt_half *columns)
+                                int32_t n, int32_t wide, const hwt_half *x, const hwt_half *d, float *sums,
+                                hwt_half *columns)
 {
     const int32_t taps = of->filter * of->filter;
     const ptrdiff_t plane = (ptrdiff_t)of->height * of->width;
-    hwt_half *const rows = columns + HWT_CHUNK * HWT_CONV_COLUMNS;
-    for (int32_t i = 0; i < m * HWT_CONV_COLUMNS; i++)
+    hwt_half *const rows = columns + HWT_CHUNK * wide;
+    for (int32_t i = 0; i < m * wide; i++)
         sums[i] = 0.0f;
     for (int32_t from = 0; from < batch * positions; from += HWT_CHUNK) {
         const int32_t left_over = batch * positions - from;
@@ -166,7 +167,7 @@ HWT_ONCE void hwt_conv_gradient(const hwt_window *of, int32_t batch, int32_t cha
             const hwt_half *const error = d + ((ptrdiff_t)sample * filters + top) * positions + at;
             for (int32_t j = 0; j < n; j++)
                 hwt_patches(of, image + (first + (left + j) / taps) * plane, (left + j) % taps, at, some,
-                            columns + (ptrdiff_t)done * HWT_CONV_COLUMNS + j, HWT_CONV_COLUMNS);
+                            columns + (ptrdiff_t)done * wide + j, wide);
             if (some == terms) {
                 a = error;
                 a_row = positions;
@@ -176,7 +177,7 @@ HWT_ONCE void hwt_conv_gradient(const hwt_window *of, int32_t batch, int32_t cha
                         rows[r * HWT_CHUNK + done + i] = error[(ptrdiff_t)r * positions + i];
             done += some;
         }
-        hwt_multiply(0, m, n, terms, a, a_row, columns, HWT_CONV_COLUMNS, 1, NULL, sums, HWT_CONV_COLUMNS);
+        hwt_multiply(0, m, n, terms, a, a_row, columns, wide, 1, NULL, sums, wide);
     }
 }
 
@@ -185,16 +186,17 @@ HWT_ONCE void hwt_conv_gradient(const hwt_window *of, int32_t batch, int32_t cha
     const hwt_window of = {height, width, (width + 2 * padding - filter) / stride + 1, filter, stride, padding}; \
     const float factor = scale * hwt_power(-scaling[0]); \
     const int32_t most = out < HWT_CONV_ROWS ? out : HWT_CONV_ROWS; \
-    hwt_half *const columns = (hwt_half *)(void *)(sums + most * HWT_CONV_COLUMNS); \
+    const int32_t wide = in_ < HWT_CONV_COLUMNS ? in_ : HWT_CONV_COLUMNS; \
+    hwt_half *const columns = (hwt_half *)(void *)(sums + most * wide); \
     (void)scratch; \
     for (int32_t g = 0; g < groups; g++) \
         for (int32_t top = 0; top < out; top += most) \
-            for (int32_t left = 0; left < in_; left += HWT_CONV_COLUMNS) { \
+            for (int32_t left = 0; left < in_; left += wide) { \
                 const int32_t m = out - top < most ? out - top : most; \
-                const int32_t n = in_ - left < HWT_CONV_COLUMNS ? in_ - left : HWT_CONV_COLUMNS; \
+                const int32_t n = in_ - left < wide ? in_ - left : wide; \
                 hwt_conv_gradient(&of, batch, channels, filters, positions, g * (channels / groups), \
-                                  g * out + top, m, left, n, x, d, sums, columns); \
-                HWT_KEEP(HWT_CONV_COLUMNS, keep) \
+                                  g * out + top, m, left, n, wide, x, d, sums, columns); \
+                HWT_KEEP(wide, keep) \
             }
 
 /* As hwt_half_add_to_master, of patches. w, master (groups, out, in_), x (batch, channels, height, width),
@@ -239,6 +241,53 @@ HWT_ONCE void hwt_conv_add_to_nearest(int32_t groups, int32_t out, int32_t in_, 
                                       int32_t *scaling, int32_t *counts, float *sums)
 {
     HWT_CONV_UPDATE(HWT_TO_NEAREST)
+}
+
+/* Rows first.. of the image a and then b, zeros where they have none, and at both sides as many as padding.
+ * a, b (batch, channels, upper and lower, width) -> y (batch, channels, rows, wide) */
+HWT_ONCE void hwt_strip_join(int32_t batch, int32_t channels, int32_t upper, int32_t width, int32_t lower,
+                             int32_t rows, int32_t wide, int32_t first, int32_t padding, const hwt_half *a,
+                             const hwt_half *b, hwt_half *y)
+{
+    for (int32_t c = 0; c < batch * channels; c++)
+        for (int32_t row = first; row < first + rows; row++) {
+            const hwt_half *line = NULL;
+            if (row >= 0 && row < upper)
+                line = a + ((ptrdiff_t)c * upper + row) * width;
+            else if (row >= upper && row < upper + lower)
+                line = b + ((ptrdiff_t)c * lower + row - upper) * width;
+            for (int32_t w = 0; w < wide; w++)
+                y[w] = 0;
+            for (int32_t w = 0; line && w < width; w++)
+                y[padding + w] = line[w];
+            y += wide;
+        }
+}
+
+/* The same of one image. x (batch, channels, height, width) -> y (batch, channels, rows, wide) */
+HWT_ONCE void hwt_strip_cut(int32_t batch, int32_t channels, int32_t height, int32_t width, int32_t rows,
+                            int32_t wide, int32_t first, int32_t padding, const hwt_half *x, hwt_half *y)
+{
+    hwt_strip_join(batch, channels, height, width, 0, rows, wide, first, padding, x, x, y);
+}
+
+/* Rows first.. of an image <- x. into (batch, channels, height, width), x (batch, channels, rows, width) */
+HWT_ONCE void hwt_strip_put(int32_t batch, int32_t channels, int32_t height, int32_t width, int32_t rows,
+                            int32_t first, hwt_half *into, const hwt_half *x)
+{
+    for (int32_t c = 0; c < batch * channels; c++)
+        for (int32_t i = 0; i < rows * width; i++)
+            into[((ptrdiff_t)c * height + first) * width + i] = *x++;
+}
+
+/* An image whose first rows are x, and then zeros. x (batch, channels, rows, width) -> y (batch, channels, height,
+ * width) */
+HWT_ONCE void hwt_strip_begin(int32_t batch, int32_t channels, int32_t rows, int32_t width, int32_t height,
+                              const hwt_half *x, hwt_half *y)
+{
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)batch * channels * height * width; i++)
+        y[i] = 0;
+    hwt_strip_put(batch, channels, height, width, rows, 0, y, x);
 }
 
 /* 1 / sqrt(x) of a positive normal number, as fpga/include/hwt_norm.h has it. */
