@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CONVERTED = "converted", "converted_t"
 _SCRATCH, _SCRATCH_T = ("drive", "current", "power"), ("drive_t", "current_t", "power_t")
 """Of reads and of transposed reads in C: what converters counted, and their scratch."""
+_TRAIN, _FINE = 31, 2e-7
+"""The longest train, and what a conductance may be off by after it, as a share of the range."""
 
 
 class ForC:
@@ -42,6 +44,7 @@ class ForC:
         self.law = str(array._card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
         rows = (cells.low, cells.high, *self._way(cells.up), *self._way(cells.down))
+        self.kind = self._kind()
         own = [row for row in rows if row.ndim]
         self.varies = sum(1 << k for k, row in enumerate(rows) if row.ndim)
         life = self._flat(cells.life) if cells.life.ndim else cells.life.reshape(1).cpu()
@@ -161,7 +164,7 @@ class ForC:
             dw=array.step,
             update=array.options.update,
             cell=self.cell,
-            kind=card.variation.c2c_kind,
+            kind=self.kind,
             refresh=array.cell.refresh,
             refresh_every=array.cell.refresh_every,
             varies=self.varies,
@@ -179,6 +182,24 @@ class ForC:
         width = self.array.cells.high - self.array.cells.low
         lost = (branch.step * branch.bend / width).clamp(max=1.0)
         return branch.step, 1 - branch.bend / 2, lost.masked_fill(lost.abs() < STRAIGHT, 0.0)
+
+    def _kind(self) -> str:
+        """How a step scatters; fine where trains of up to 31 pulses need no more than its first order.
+
+        With e = (lost sigma / rho)^2 the variance of n pulses is n rho^(2n-2) ((1 + e)^n - 1) / (n e) in
+        units of one pulse's: 1 + e (n - 1) / 2 is fine where what it leaves out cannot be seen.
+        """
+        variation, cells = self.array._card.variation, self.array.cells
+        if variation.c2c_kind != "mult":
+            return variation.c2c_kind
+        sigma, width = variation.c2c_rel_step, cells.high - cells.low
+        for branch in (cells.up, cells.down):
+            lost = (branch.step * branch.bend / width).abs()
+            e = (lost * sigma) ** 2
+            off = (_TRAIN * e) ** 2 / 12 + _TRAIN / 2 * e * 3 * lost**2  # of the deviation
+            if float((off * sigma * branch.step * _TRAIN**0.5).max()) > _FINE or float(lost.max()) > 0.2:
+                return "mult"
+        return "mult-fine"
 
     def _flat(self, cells: Tensor) -> Tensor:
         """Values of (branches, groups, out, in_) in C's order."""

@@ -116,13 +116,17 @@ def test_a_rough_device_takes_the_same_pulses(response: dict[str, Any], update: 
     assert_same(device, Options(update, cell), mlp("20-12-4", "tanh"), (20,))
 
 
-@pytest.mark.parametrize("kind", ["add", "mult"])
+@pytest.mark.parametrize("kind", ["add", "mult", "mult-fine"])
 @pytest.mark.parametrize("update", KNOWN["update"])
-def test_scatter_of_either_kind_is_the_same(update: str, kind: str) -> None:
-    rough = ROUGH | {"variation": {"c2c_rel_step": 0.5, "c2c_kind": kind, "step_dist": "lognormal"}}
-    rough |= {"pulse": {"endurance": 12}}  # and some cells wear out
-    device = synapse_card(SOFT, **rough)
-    assert_same(device, Options(update, "bidirectional-pair"), mlp("20-12-4", "tanh"), (20,))
+def test_scatter_of_every_kind_is_the_same(update: str, kind: str) -> None:
+    scatter = {"c2c_rel_step": 0.5, "c2c_kind": kind[:4].rstrip("-"), "step_dist": "lognormal"}
+    rough = ROUGH | {"variation": scatter, "pulse": {"endurance": 12}}  # and some cells wear out
+    steps = {"step_up": 0.004, "step_down": 0.006} if kind == "mult-fine" else {}
+    device = synapse_card(SOFT | steps, **rough)
+    options = Options(update, "bidirectional-pair", weight_range=1.0)  # so that trains are long
+    net, _ = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1, steps=1)
+    assert {array._for_c.kind for _, array in net.arrays() if isinstance(array, CrossbarArray)} == {kind}
+    assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
 
 
 @pytest.mark.parametrize("refresh", ["threshold", "periodic", "full-init", "none"])

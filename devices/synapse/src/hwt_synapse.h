@@ -12,7 +12,7 @@ enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE, HWT_ROUNDED_PULSE };        /* upda
 enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
        HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
 enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
-enum { HWT_ADD, HWT_MULT };                                              /* scatter of a step */
+enum { HWT_ADD, HWT_MULT, HWT_MULT_FINE };                               /* scatter of a step */
 enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS, HWT_REFRESHING, HWT_COUNTS };
 /* Rows of parameters: the ends; for each way the first step, the share of it that a step at mid-range is, and
  * the share of the travel that a pulse loses. */
@@ -21,13 +21,16 @@ enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, 
 
 #define HWT_BL_MAX 31      /* longest stochastic train */
 #define HWT_TINY 0.1f      /* a pulse that moves its cell by less than this share of a step is clipped */
+#define HWT_FAR 1e30f      /* a travel beyond any end */
 #define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
 #define HWT_STRIP 128      /* and those of them that move together */
 #ifdef __GNUC__ /* what turns the loops over conductances into vectors */
 #define HWT_MADE_FOR_CONSTANTS static inline __attribute__((always_inline))
 #define HWT_UNROLLED _Pragma("GCC unroll 7")
 #define HWT_INDEPENDENT _Pragma("GCC ivdep")
+#define HWT_FETCH(address) __builtin_prefetch(address)
 #else
+#define HWT_FETCH(address) (void)(address)
 #define HWT_MADE_FOR_CONSTANTS static inline
 #define HWT_UNROLLED
 #define HWT_INDEPENDENT
@@ -57,7 +60,7 @@ typedef struct {
 
 /* One array at work: what every pulse needs to know. */
 typedef struct {
-    int32_t groups, out, in_, weights, portions, varied, varies, lives, ups, downs, cell, kind;
+    int32_t branches, groups, out, in_, weights, portions, varied, varies, lives, ups, downs, cell, kind;
     float rel_range, rel_step;
     float *g;                             /* (branches, weights) */
     int32_t *wear;                        /* (branches, weights) */
@@ -121,30 +124,30 @@ static inline void hwt_rows(const hwt_array *a, int32_t branch, int32_t portion,
     }
 }
 
-/* Sum over k < n of a^(n-1-k) b^k, by doubling, so that nothing cancels: 1 + r + ... + r^(n-1) for a = 1. */
+/* Sum over k < n of a^(n-1-k) b^k, block after block of 1, 2, 4, ... terms, so that nothing cancels:
+ * 1 + r + ... + r^(n-1) for a = 1. */
 HWT_MADE_FOR_CONSTANTS float hwt_series(float a, float b, int32_t n, const int32_t bits)
 {
-    float sum = 0.0f, first = 1.0f, second = 1.0f; /* the sum, a^m and b^m for the leading bits m of n */
+    float sum = 0.0f, before = 1.0f, block = 1.0f; /* before: a to the terms in the sum */
     HWT_UNROLLED
-    for (int32_t bit = bits - 1; bit >= 0; bit--) {
+    for (int32_t bit = 0; bit < bits; bit++) {
         const int odd = n >> bit & 1;
-        sum = sum * (first + second);
-        first = first * first;
-        second = second * second;
-        sum = odd ? sum * a + second : sum;
-        first = odd ? first * a : first;
-        second = odd ? second * b : second;
+        sum = odd ? block * before + b * sum : sum;
+        before = odd ? before * a : before;
+        block = block * (a + b);
+        a = a * a;
+        b = b * b;
     }
     return sum;
 }
 
-/* pulses[c] (> 0: LTP, < 0: LTD, 0: none) on conductance c, with a normal of its own; at most ``longest`` each,
- * or below 2^-longest where it is negative. One pulse maps travel t to t + s (1 - kappa t) = t + s - lost t;
- * the scatter is the law's, the ends stop it. The last two arguments are constants to the compiler. */
+/* pulses[c] (> 0: LTP, < 0: LTD, 0: none) on conductance c, with a normal of its own, each count below
+ * 2^bits. One pulse maps travel t to t + s (1 - kappa t) = t + s - lost t; the scatter is the law's, the ends
+ * stop it. The last two arguments are constants to the compiler. */
 HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const row[HWT_ROWS],
                             int32_t at, const int32_t *restrict life, float *restrict g, int32_t *restrict wear,
-                            const int32_t *restrict pulses, const float *restrict noise, const int32_t longest,
-                            const int mult)
+                            const int32_t *restrict pulses, const float *restrict noise, const int32_t bits,
+                            const int kind)
 {
     const float *restrict lows = row[HWT_LOW] + at, *restrict highs = row[HWT_HIGH] + at;
     const float *restrict up_steps = row[HWT_UP_STEP] + at, *restrict up_halves = row[HWT_UP_HALF] + at;
@@ -160,23 +163,21 @@ HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32
         const float step = rising ? up_steps[c] : down_steps[c], half = rising ? up_halves[c] : down_halves[c];
         const float lost = rising ? up_losses[c] : down_losses[c], rho = 1.0f - lost, square = rho * rho;
         const float travel = rising ? before - low : high - before, next = step - lost * travel;
-        const float middle = step * half, unit = sigma * (mult ? next : middle);
-        const float from = mult ? square + (lost * sigma) * (lost * sigma) : 1.0f;
-        const uint32_t taken = (1u << (count & 31)) - 1u; /* bit k: there is a pulse k */
-        float reach = 1.0f, gathered = 1.0f, power = square;
-        if (longest > 0) {
-            HWT_UNROLLED
-            for (int32_t k = 1; k < longest; k++) {
-                reach = taken >> k & 1u ? reach * rho + 1.0f : reach;
-                gathered = taken >> k & 1u ? gathered * from + power : gathered;
-                power = power * square;
-            }
-        } else {
-            reach = hwt_series(1.0f, rho, count, -longest);
-            gathered = hwt_series(from, square, count, -longest);
-        }
-        const float mean = travel + next * reach, deviation = sqrtf((float)count * range + unit * unit * gathered);
-        const float after = mean + deviation * noise[c];
+        const float middle = step * half, unit = sigma * (kind == HWT_ADD ? middle : next);
+        const float scatters = (lost * sigma) * (lost * sigma) * (0.5f + lost); /* half of from / square - 1 */
+        const float most = hwt_series(1.0f, rho, count - 1, bits), reach = 1.0f + rho * most;
+        const float tail = 1.0f - lost * most; /* rho^(count - 1) */
+        /* Steps that grow past float32 have arrived: what is no number is far. */
+        const float mean = hwt_lesser(travel + next * reach, HWT_FAR);
+        float gathered = 1.0f; /* of the variance, in units of one pulse's */
+        if (kind == HWT_ADD)
+            gathered = reach * (2.0f - lost * reach) / (2.0f - lost);
+        else if (kind == HWT_MULT)
+            gathered = hwt_series(square + (lost * sigma) * (lost * sigma), square, count, bits);
+        else
+            gathered = (float)count * (tail * tail) * (1.0f + scatters * (float)(count - 1));
+        const float deviation = sqrtf((float)count * range + unit * unit * gathered);
+        const float after = hwt_lesser(mean + deviation * noise[c], HWT_FAR);
         const float moved = rising ? low + after : high - after;
         const float least = HWT_TINY * hwt_lesser(middle, step);
         const int still = hwt_lesser(width, hwt_greater(0.0f, mean)) - travel < least * (float)count;
@@ -197,25 +198,26 @@ static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t c
                                  int32_t at, const int32_t *life, float *g, int32_t *wear,
                                  const int32_t *pulses, const float *noise, int32_t most)
 {
-#define HWT_MADE_FOR(longest, mult) \
-    hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, longest, mult)
-#define HWT_MADE_BY(mult)             \
-    do {                              \
-        if (most < 2)                 \
-            HWT_MADE_FOR(1, mult);    \
-        else if (most < 4)            \
-            HWT_MADE_FOR(3, mult);    \
-        else if (most < 8)            \
-            HWT_MADE_FOR(7, mult);    \
-        else if (most < 32)           \
-            HWT_MADE_FOR(-5, mult);   \
-        else                          \
-            HWT_MADE_FOR(-24, mult);  \
+#define HWT_MADE_FOR(bits, kind) hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, bits, kind)
+#define HWT_MADE_BY(kind, long_kind)         \
+    do {                                     \
+        if (most < 2)                        \
+            HWT_MADE_FOR(1, kind);           \
+        else if (most < 4)                   \
+            HWT_MADE_FOR(2, kind);           \
+        else if (most < 8)                   \
+            HWT_MADE_FOR(3, kind);           \
+        else if (most < 32)                  \
+            HWT_MADE_FOR(5, kind);           \
+        else                                 \
+            HWT_MADE_FOR(24, long_kind);     \
     } while (0)
-    if (a->kind == HWT_MULT)
-        HWT_MADE_BY(1);
+    if (a->kind == HWT_MULT_FINE)
+        HWT_MADE_BY(HWT_MULT_FINE, HWT_MULT);
+    else if (a->kind == HWT_MULT)
+        HWT_MADE_BY(HWT_MULT, HWT_MULT);
     else
-        HWT_MADE_BY(0);
+        HWT_MADE_BY(HWT_ADD, HWT_ADD);
 #undef HWT_MADE_BY
 #undef HWT_MADE_FOR
 }
@@ -515,6 +517,39 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
     return most;
 }
 
+/* The first portion from ``portion`` to ``last``, in steps of the team, in which an input sends; else one
+ * beyond. */
+static inline int32_t hwt_sending(const hwt_array *a, const hwt_pair *pair, int32_t offset, int32_t portion,
+                                  int32_t last, int32_t threads)
+{
+    for (; portion <= last; portion += threads) {
+        const int32_t from = portion * HWT_PORTION - offset, to = from + HWT_PORTION - 1;
+        for (int32_t i = from < 0 ? 0 : from / a->out; i <= to / a->out && i < a->in_; i++)
+            if (pair->x[i] != 0.0f && (pair->update != HWT_STOCHASTIC_PULSE || pair->columns[i] != 0))
+                return portion;
+    }
+    return portion;
+}
+
+/* Have the memory bring what belongs to a portion, while another one is worked on: arrays are larger than
+ * the caches next to the core. */
+static inline void hwt_fetch(const hwt_array *a, int32_t portion)
+{
+    const int32_t line = 64, row = HWT_PORTION * 4;
+    for (int32_t cell = portion * HWT_PORTION; cell < a->branches * a->weights; cell += a->weights) {
+        const int32_t whole = a->branches * a->weights - cell, bytes = 4 * (whole < HWT_PORTION ? whole : HWT_PORTION);
+        for (int32_t byte = 0; byte < bytes; byte += line) {
+            HWT_FETCH((const char *)(a->g + cell) + byte);
+            HWT_FETCH((const char *)(a->wear + cell) + byte);
+        }
+    }
+    for (int32_t branch = 0; branch < a->branches; branch++) {
+        const float *own = a->own + ((ptrdiff_t)branch * a->portions + portion) * a->varied * HWT_PORTION;
+        for (int32_t byte = 0; byte < a->varied * row; byte += line)
+            HWT_FETCH((const char *)own + byte);
+    }
+}
+
 /* The trains of a pair, columns by the first thread and rows by the last; their length, 0 where nothing is to
  * be sent. */
 static inline int32_t hwt_stochastic(hwt_pair *pair, int32_t in_, int32_t out, double scale, double dw,
@@ -577,10 +612,10 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
     const int32_t mine = HWT_ME, threads = HWT_THREADS;
     const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
     const int one_way = cell == HWT_UNIDIRECTIONAL_LTP || cell == HWT_UNIDIRECTIONAL_LTD;
-    hwt_array a = {groups, out, in_, weights, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
+    hwt_array a = {branches, groups, out, in_, weights, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
                    cell, kind, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, {edges_up, edges_down}};
     hwt_tally tally = {{0}};
-    (void)branches; (void)turns; (void)tallies; (void)owned; (void)lines; (void)sends;
+    (void)turns; (void)tallies; (void)owned; (void)lines; (void)sends;
     for (int32_t k = 0; k < HWT_ROWS; k++)
         for (int32_t c = 0; c < HWT_PORTION && !(varies >> k & 1); c++)
             a.typical[k][c] = typical[k];
@@ -606,8 +641,12 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
         HWT_MEET(); /* the trains stand, and the first thread is done with the pair before */
         for (int32_t o = 0; o < out; o++)
             sent[mine * out + o] = 0;
-        for (int32_t portion = first + mine; portion <= last && live_pair; portion += threads) {
+        int32_t next = live_pair ? hwt_sending(&a, &pair, offset, first + mine, last, threads) : last + 1;
+        for (int32_t portion = next; portion <= last; portion = next) {
             const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
+            next = hwt_sending(&a, &pair, offset, portion + threads, last, threads);
+            if (next <= last)
+                hwt_fetch(&a, next);
             int32_t pulses[HWT_PORTION];
             if (hwt_fill(&a, &pair, &tally, offset, portion, len, pulses, sent + mine * out) == 0)
                 continue;
