@@ -113,9 +113,12 @@ def test_lanes_that_shift_are_placed_and_routed_on_ice40(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", [None, "speculative"])
 @pytest.mark.parametrize("target", ["xc7", "ecp5", "ice40"])
-def test_an_engine_that_shifts_has_no_multiplier_though_it_may(target: str, tmp_path: Path) -> None:
-    _, net = made(half_up(tmp_path), "8-6-4", 2, 2**-7)
+def test_an_engine_that_shifts_has_no_multiplier_though_it_may(
+    target: str, mode: str | None, tmp_path: Path
+) -> None:
+    _, net = made(half_up(tmp_path), "8-6-4", 2, 2**-7, mode=mode)
     row = synth._measured(synth._engine(net, RTL, tmp_path, True), target, 0, tmp_path, print)
     assert (row.dsp, row.cycles_per_step) == (0, cycles(net))
     assert row.lut > 0
