@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _study import WORK
+from _study import work
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -102,7 +102,7 @@ def first_held(net: nn.Module, begin: float) -> Callable[[float], None]:
 
 def trained(study: str, name: str) -> int:
     """Epochs that a trial has behind it."""
-    log = WORK / study / name / "epochs.jsonl"
+    log = work(study) / name / "epochs.jsonl"
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
@@ -122,7 +122,7 @@ def trial(
 
     ``before`` is called ahead of every step with the share of training that is done.
     """
-    folder = WORK / study / name
+    folder = work(study) / name
     folder.mkdir(parents=True, exist_ok=True)
     log, kept = folder / "epochs.jsonl", folder / "checkpoint.safetensors"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -177,7 +177,7 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
 
 def weights_of(study: str, name: str) -> dict[str, Tensor]:
     """The state of a trial's net after its last epoch."""
-    held = load_file(WORK / study / name / "checkpoint.safetensors")
+    held = load_file(work(study) / name / "checkpoint.safetensors")
     return {key[4:]: value for key, value in held.items() if key.startswith("net.")}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,26 @@ def commit() -> str:
     return subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
 
+@cache
+def work(study: str, *more: Path) -> Path:
+    """Where a study keeps what it made: other code has another folder, so nothing stale is used again.
+
+    The name hashes ``hwtrain``, ``fpga``, ``devices``, the study's script, what scripts share, and ``more``
+    files. What else a run depends on, such as its options, belongs in the name of what is kept there.
+    """
+    folders = [HERE.parent / name for name in ("hwtrain", "fpga", "devices")]
+    files = [
+        *(file for folder in folders for file in folder.rglob("*") if file.is_file()),
+        *HERE.glob("_*.py"),
+    ]
+    hashed = hashlib.sha256()
+    for file in sorted({*files, HERE / f"{study}.py", *more}):
+        if file.suffix != ".pyc":
+            text = file.read_bytes()
+            hashed.update(f"{file.relative_to(HERE.parent).as_posix()} {len(text)}\n".encode() + text)
+    return WORK / study / hashed.hexdigest()[:12]
+
+
 def _machine() -> str:
     """The processor by name, where the system tells."""
     try:
@@ -83,7 +105,7 @@ def _meets(value: float | None, target: str | None) -> bool:
 
 def resumed(study: str, name: str, workers: int = 2, **settings: Any) -> Result:
     """Train under runs/studies/<study>/<name>; what was done before is not done again."""
-    folder = WORK / study / name
+    folder = work(study) / name
     print(f"{study}: {name}", file=sys.stderr, flush=True)
     resume = (folder / "config.toml").exists()
     return run(make_config(**settings), out=folder, resume=resume, workers=workers, controls=False)

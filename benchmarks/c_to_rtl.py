@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _study import WORK, Figures
+from _study import Figures, work
 
 from hwtrain.config import make_config
 from hwtrain.data import load
@@ -89,7 +89,7 @@ def main() -> int:
     """All cases, each kept as soon as it is done."""
     figures = Figures("c_to_rtl")
     for name, (_, _, _, steps) in CASES.items():
-        folder = WORK / "c_to_rtl" / name.replace(" ", "-")
+        folder = work("c_to_rtl") / name.replace(" ", "-")
         kept = folder / "found.json"
         if not kept.exists() and "--kept" not in sys.argv:
             folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from _qat import cifar10
-from _study import HERE, WORK, Figures, difference
+from _study import HERE, Figures, difference, work
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -114,7 +114,7 @@ class NotDone(Exception):
 
 def once(name: str, work: Callable[..., float], *how: Any) -> float:
     """What ``work`` makes of the rest; known from before if it was done before."""
-    file = WORK / "mcu_accuracy" / f"{name}.json"
+    file = work("mcu_accuracy") / f"{name}.json"
     if not file.exists():
         if "--done" in sys.argv:
             raise NotDone(name)
@@ -143,7 +143,7 @@ def digits() -> Task:
 
 def last_block() -> Task:
     """ResNet-8's last block and classifier behind what the others, trained in float32, make of images."""
-    file = WORK / "mcu_accuracy" / "resnet8-features.npz"
+    file = work("mcu_accuracy") / "resnet8-features.npz"
     if not file.exists():
         features_of_cifar10(file)
     with np.load(file) as held:

@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _study import WORK, Figures, commit
+from _study import Figures, commit, work
 
 from hwtrain.config import make_config
 from hwtrain.errors import NativeError
 from hwtrain.export.mcu import run_mcu, write_mcu
-from hwtrain.files import write_file
+from hwtrain.files import make_folder, write_file
 from hwtrain.layers.relu import Relu
 from hwtrain.nets import ds_cnn, resnet8
 from hwtrain.program.lower import lower
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=100, help="at a quarter of the width (100)")
     parser.add_argument("--only", choices=NETS, help="one net")
     asked = parser.parse_args()
-    kept = WORK / "mcu_nets.json"
+    kept = work("mcu_nets") / "rows.json"
     rows = json.loads(kept.read_text()) if kept.exists() else []
     figures = Figures("mcu_nets")
     figures.detail["rows"] = rows
@@ -102,8 +102,8 @@ def main() -> int:
 
 
 def _kept(figures: Figures, rows: list[dict[str, object]]) -> int:
-    WORK.mkdir(parents=True, exist_ok=True)
-    write_file(WORK / "mcu_nets.json", json.dumps(rows) + "\n")
+    make_folder(work("mcu_nets"))
+    write_file(work("mcu_nets") / "rows.json", json.dumps(rows) + "\n")
     figures.lines.clear()
     for row in rows:
         name = f"{row['net']}_{row['width']}_{row['core']}"

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _study import HERE, WORK, Figures
+from _study import HERE, Figures, work
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -89,7 +89,7 @@ def speaker_net() -> dict[str, Layer | Net]:
 
 def knows_five(words: Words, sixth: str) -> Learned:
     """What the net learns of all but one speaker, in float32."""
-    file = WORK / "mcu_personal" / f"five-{sixth}.npz"
+    file = work("mcu_personal") / f"five-{sixth}.npz"
     if not file.exists():
         print(f"mcu_personal: all but {sixth}", file=sys.stderr, flush=True)
         bound, ledger = placed(Net(speaker_net()), "float32", 0)
@@ -174,7 +174,7 @@ def main() -> int:
     made: dict[tuple[str, str], Adapting] = {}
 
     def one(way: str, device: str, sixth: str, wrong: float, lr: float, seed: int) -> dict[str, float]:
-        file = WORK / "mcu_personal" / f"{way}-{device}-{sixth}-{wrong}-{lr}-s{seed}.json"
+        file = work("mcu_personal") / f"{way}-{device}-{sixth}-{wrong}-{lr}-s{seed}.json"
         if not file.exists():
             if (sixth, device) not in made:
                 made[sixth, device] = Adapting(words, sixth, device)

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _study import HERE, WORK, Figures
+from _study import HERE, Figures, work
 from numpy.typing import NDArray
 
 from hwtrain.analysis.estimate import estimate
@@ -112,7 +112,7 @@ def variant(name: str, *, straight: bool = False) -> str:
         values["response"] = {"law": "linear", **levels}
         values["range"] |= {"g_min_S": values["range"]["g_max_S"] / 50}
         values.pop("expect", None)
-    file = WORK / "neurosim_task" / f"{'mended' if straight else 'read'}-{name}.toml"
+    file = work("neurosim_task") / f"{'mended' if straight else 'read'}-{name}.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(dump(values))
     card(str(file))
@@ -121,7 +121,7 @@ def variant(name: str, *, straight: bool = False) -> str:
 
 def compiled() -> tuple[str, str]:
     """The loop, and the file of images that it reads."""
-    folder = WORK / "neurosim_task"
+    folder = work("neurosim_task")
     folder.mkdir(parents=True, exist_ok=True)
     program, held = folder / "loop", folder / "images.bin"
     source = str(HERE / "neurosim_loop.c")
@@ -155,7 +155,7 @@ def loop(tools: tuple[str, str], label: str, seeds: int, **values: float) -> lis
     """Percent right by seed; what was kept is not run again."""
     told = repr((seeds, UPDATES, sorted(values.items()), (HERE / "neurosim_loop.c").read_text()))
     key = hashlib.sha256(told.encode()).hexdigest()[:12]
-    kept = WORK / "neurosim_task" / f"loop-{label}-{key}.json"
+    kept = work("neurosim_task") / f"loop-{label}-{key}.json"
     if kept.exists():
         found: list[float] = json.loads(kept.read_text())
         return found
@@ -175,7 +175,7 @@ def loop(tools: tuple[str, str], label: str, seeds: int, **values: float) -> lis
 
 def trial(data: Arrays, name: str, **settings: object) -> dict[str, object]:
     """One trial, kept when it is done; what was kept is not trained again."""
-    folder: Path = WORK / "neurosim_task" / name
+    folder: Path = work("neurosim_task") / name
     if (folder / "result.json").exists():
         found: dict[str, object] = json.loads((folder / "result.json").read_text())
         return found

@@ -18,7 +18,7 @@ import sys
 from dataclasses import replace
 
 import torch
-from _study import HERE, WORK, Figures, difference
+from _study import HERE, Figures, difference, work
 
 from hwtrain.analysis.estimate import estimate
 from hwtrain.analysis.physical_study import Budget, Contestant, bound, split_of
@@ -66,7 +66,7 @@ PENALTY = 1e-3
 
 def curve(method: str, fibre: str, seed: int, rate: float, evaluate: str) -> list[float]:
     """Accuracy in shares after each leg; done once, kept in runs/studies."""
-    file = WORK / "physical_drift" / f"{method}-{fibre}-{rate}-s{seed}.json"
+    file = work("physical_drift") / f"{method}-{fibre}-{rate}-s{seed}.json"
     if not file.exists():
         print(f"physical_drift: {file.stem}", file=sys.stderr, flush=True)
         make_folder(file.parent)

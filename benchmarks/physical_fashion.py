@@ -18,7 +18,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from _study import WORK, Figures, difference
+from _study import Figures, difference, work
 
 from hwtrain.analysis.estimate import estimate
 from hwtrain.analysis.physical_study import Budget, Contestant, train
@@ -51,7 +51,7 @@ METHODS: dict[str, tuple[Contestant, tuple[float, ...]]] = {
 
 def trained(name: str, one: Contestant, budget: Budget, seed: int, rate: float, evaluate: str) -> Any:
     """Accuracy in percent and what the training spent; done once, kept in runs/studies."""
-    file = WORK / "physical_fashion" / f"{name}.json"
+    file = work("physical_fashion") / f"{name}.json"
     if not file.exists():
         print(f"physical_fashion: {name}", file=sys.stderr, flush=True)
         accuracy, ledger = train(one, budget, seed, rate, budget.epochs, evaluate)

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 
-from _study import WORK, Figures
+from _study import Figures, work
 
 from hwtrain.analysis import physical_study
 from hwtrain.analysis.physical_study import CONTROLS, Budget, Contestant, Found, Row, study
@@ -22,7 +22,7 @@ BUDGET = Budget("digits", samples=300, epochs=3, tuning=1)
 
 def main() -> int:
     """Run what is not there yet, write all rows."""
-    folder = WORK / "physical_study"
+    folder = work("physical_study")
     make_folder(folder)
     train = physical_study.compete
 

@@ -5,8 +5,8 @@
 784-128-10 on Fashion-MNIST with 128 lanes an engine, and 37-23-11-5 on five of the digits with four. Each
 mode is trained for an epoch, exported and simulated for 1,000 more steps, without stalls and with: every
 score, loss and weight is compared with the interpreter's. Such steps reach few ends of the codes, so each
-mode also takes 1,000 steps from the first weights at a rate of 1, which teaches nothing and saturates. About
-five minutes of one core a large run; what was trained and what was measured is kept in runs/studies.
+mode also takes 1,000 steps from the first weights at a rate of 1, which teaches nothing and saturates. What
+was trained and what was measured is kept in runs/studies while the code stays as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _study import HERE, WORK, Figures, commit
+from _study import HERE, Figures, commit, work
 
 from hwtrain import data
 from hwtrain.arith.fixed import limits
@@ -36,7 +36,7 @@ MODES: dict[str, tuple[str, dict[str, str], str | None]] = {
     "speculative": ("shift4", {"mode": "speculative", "threshold": "0.25"}, None),
 }
 """Card, options of rule speculative, and how the cycles of a sequential step over its own are asked to be."""
-STEPS, FOLDER = 1000, WORK / "rtl_modes"
+STEPS, FOLDER = 1000, work("rtl_modes", HERE.parent / "tests" / "hardware" / "rtl_nets.py")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def five_digits() -> None:
 
 
 def measured(mode: str, shape: Shape, lr: float) -> dict[str, Any]:
-    """What cosim says of a mode; from runs/studies if it was asked before."""
+    """What cosim says of a mode; from runs/studies if this code was asked before."""
     name = f"{mode}-{shape.net}-{lr:g}"
     kept = FOLDER / f"{name}.json"
     if kept.exists():

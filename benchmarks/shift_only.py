@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _study import WORK, Figures, by_seed, difference, resumed
+from _study import Figures, by_seed, difference, resumed, work
 
 from hwtrain.analysis.sweep import sweep
 from hwtrain.config import make_config, read_config
@@ -38,7 +38,7 @@ def main() -> int:
     found: dict[str, list[float]] = {}
     for device, space in SPACES.items():
         config = make_config(**COMMON, device=device, seeds=3, seed=100)
-        folder = WORK / "shift_only" / f"sweep-{device}"
+        folder = work("shift_only") / f"sweep-{device}"
         done = sweep(config, space, folder, trials=24, progress=lambda *told: print(*told, file=sys.stderr))
         best = read_config(folder / "best.toml")
         final = {"device": best.device, "lr": best.lr, "lr_decay": best.lr_decay}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _study import WORK, Figures, by_seed, difference, resumed
+from _study import Figures, by_seed, difference, resumed, work
 
 from hwtrain import data
 from hwtrain.analysis.sweep import sweep
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
     asked = parser.parse_args()
-    folder = WORK / "shift_only_cnn"
+    folder = work("shift_only_cnn")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "part.npz"
     if not part.exists():

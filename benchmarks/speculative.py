@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _study import RESULTS, WORK, Figures, difference
+from _study import RESULTS, Figures, difference, work
 
 from hwtrain import data
 from hwtrain.analysis.speculation import speedup
@@ -198,7 +198,7 @@ def speed(figures: Figures, split: Split) -> bool:
 def trained(options: str, seed: int, split: Split, device: str = "float32") -> dict[str, Any]:
     """Accuracy and share of hits by epoch; from runs/studies if it was done before."""
     name = f"{device}-{options}".replace("=", "-").replace(",", "_")
-    file = WORK / "speculative" / f"{name}-s{seed}.json"
+    file = work("speculative") / f"{name}-s{seed}.json"
     if file.exists():
         found: dict[str, Any] = json.loads(file.read_text())
         return found

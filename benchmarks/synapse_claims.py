@@ -26,7 +26,7 @@ from __future__ import annotations
 import sys
 from itertools import product
 
-from _study import HERE, WORK, Figures, by_seed, difference
+from _study import HERE, Figures, by_seed, difference, work
 
 from hwtrain.analysis.estimate import estimate
 from hwtrain.config import make_config
@@ -52,7 +52,7 @@ FEW, EPOCHS, SEEDS = 6_000, 5, 5
 
 def trained(name: str, images: int, **settings: object) -> Result:
     """A run on the first images, which goes on where it was killed."""
-    folder = WORK / "synapse_claims" / name
+    folder = work("synapse_claims") / name
     print(f"synapse_claims: {name}", file=sys.stderr, flush=True)
     (x, y), (x_test, y_test) = ((part.x, part.y) for part in known.fashion_mnist())
     resume = (folder / "config.toml").exists()
