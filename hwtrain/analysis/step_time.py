@@ -15,8 +15,9 @@ from hwtrain.export.run import Memory, NativeRunner
 from hwtrain.training.rebuild import rebuild
 
 STEPS = 255
-"""Steps that are timed, after as many to warm up; odd, so that one of them is the median."""
+"""Of a turn; odd, so that one of them is the median."""
 _TURNS = 5
+"""After one to warm up; the kernels of the last are what is shown."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Span:
 
 @dataclass(frozen=True)
 class StepTime:
-    """The step of median length; and the mean of steps whose kernels are not timed, the best of five."""
+    """The step of median length; and a step's mean where kernels are not timed, the best of five turns."""
 
     trial: str
     threads: int
@@ -61,15 +62,15 @@ def step_time(run: Path, threads: int = 1) -> StepTime:
         memory: Memory = runner.memory(STEPS, {name: values.copy() for name, values in samples.items()})
         took = []
         for turn in range(1 + _TURNS):
-            if runner.timed:
+            if runner.timed_calls:
                 runner.clock()[...] = 0
             began = time.perf_counter()
             runner.run("step", STEPS, memory, trial.spec.lr, turn * STEPS)
             took.append(time.perf_counter() - began)
-        return min(took) / STEPS
+        return min(took[1:]) / STEPS
 
     untimed = trained(NativeRunner(program, threads))
-    runner = NativeRunner(program, threads, timed=STEPS)
+    runner = NativeRunner(program, threads, keep_steps=STEPS)
     trained(runner)
     clock = runner.clock()
     ran = clock[..., 0] > 0
@@ -79,8 +80,8 @@ def step_time(run: Path, threads: int = 1) -> StepTime:
     spans = [
         Span(
             thread=int(thread),
-            where=runner.timed[place].where or "loss",
-            kernel=runner.timed[place].kernel,
+            where=runner.timed_calls[place].where or "loss",
+            kernel=runner.timed_calls[place].kernel,
             start_us=(clock[middle, thread, place, 0] - first[middle]) / 1e3,
             us=(clock[middle, thread, place, 1] - clock[middle, thread, place, 0]) / 1e3,
         )

@@ -48,13 +48,13 @@ _BITS = {"f32": 0, "u8": 8, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 class HostC:
     """C source, and the buffers in the order of its arguments; the arena comes last.
 
-    ``timed``: the calls of ``step`` in the order of ``hwt_clock``, where they are.
+    ``timed_calls``: those of ``step`` in the order of ``hwt_clock``, where they are.
     """
 
     source: str
     order: tuple[str, ...]
     arena: int
-    timed: tuple[Call, ...] = ()
+    timed_calls: tuple[Call, ...] = ()
 
 
 def host_c(
@@ -64,22 +64,22 @@ def host_c(
     many: bool = True,
     rate: Literal["double", "float"] = "double",
     slices: Sequence[int] = (),
-    timed: int = 0,
+    keep_steps: int = 0,
 ) -> HostC:
     """Print every entry; with ``many``, for each a loop over many windows that a runner calls.
 
     ``rate`` is the type of a learning rate that is no shift; in float its multiples must be powers of two.
-    With ``slices``, the cost of every node of ``step``, that one stops when a budget is used up. With
-    ``timed``, ``hwt_clock`` keeps, by thread, when each call of so many last steps began and ended, in ns.
+    With ``slices``, the cost of every node of ``step``, that one stops when a budget is used up. In
+    ``hwt_clock``, by thread, stands when each call of the last ``keep_steps`` steps began and ended, in ns.
     """
     handed = handed_on(program) if many else {}
     program = without(program, handed)
     layout = plan(program)
     order = tuple(name for name, buffer in program.buffers.items() if buffer.role != "temp")
-    printer = _Printer(program, layout, order, threads, rate=rate, handed=handed, timed=timed)
+    printer = _Printer(program, layout, order, threads, rate=rate, handed=handed, keep_steps=keep_steps)
     parts = [
         f"/* {in_comment(program.listing.name)}: a program of hwtrain; the kernels are in fpga/include. */",
-        *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 or timed else []),
+        *(["#define _POSIX_C_SOURCE 200809L"] if threads > 1 or keep_steps else []),
         *printer.macros(),
         '#include "hwt_net16.h"' if program.halves else '#include "hwt.h"',
         *printer.extra(),
@@ -88,7 +88,7 @@ def host_c(
         parts += [*printer.entry(entry, slices if entry == "step" else ()), ""]
         if many:
             parts += [*printer.many(entry), ""]
-    return HostC("\n".join(parts), order, layout.size, printer.timed)
+    return HostC("\n".join(parts), order, layout.size, printer.timed_calls)
 
 
 def arrays_c(program: Program) -> dict[Entry, list[str]]:
@@ -170,7 +170,7 @@ class _Printer:
         arrays: bool = False,
         rate: str = "double",
         handed: Mapping[str, Call] = {},
-        timed: int = 0,
+        keep_steps: int = 0,
     ) -> None:
         self.program, self.layout, self.order, self.threads = program, layout, order, threads
         self.arrays, self.handed = arrays, handed
@@ -179,9 +179,9 @@ class _Printer:
         self.scalars = f"{'int32_t' if self.integer else rate} lr, uint32_t step"
         self.suffix = "f" if rate == "float" else ""
         self.loops = 0
-        self.kept = timed
-        self.timed = tuple(walk(program.entries["step"])) if timed else ()
-        self.places = {id(call): place for place, call in enumerate(self.timed)}
+        self.kept = keep_steps
+        self.timed_calls = tuple(walk(program.entries["step"])) if keep_steps else ()
+        self.places = {id(call): place for place, call in enumerate(self.timed_calls)}
 
     def macros(self) -> Iterator[str]:
         numbers = self.program.listing.numbers
@@ -199,9 +199,9 @@ class _Printer:
             yield '#include "hwt_synapse.h"'
         if any(call.kernel.startswith("periphery.") for call in calls):
             yield '#include "hwt_periphery.h"'
-        if self.timed:
+        if self.timed_calls:
             yield "#include <time.h>"
-            yield f"int64_t hwt_clock[{self.kept}][{self.threads}][{len(self.timed)}][2];"
+            yield f"int64_t hwt_clock[{self.kept}][{self.threads}][{len(self.timed_calls)}][2];"
             yield from _CLOCK
         yield ""
 
@@ -218,7 +218,7 @@ class _Printer:
         if not self.arrays:
             yield from self._arena(used)
         yield "    (void)lr; (void)step;"
-        if self.timed and self.threads == 1:
+        if self.timed_calls and self.threads == 1:
             yield "    const int32_t me = 0;"
             yield "    (void)me;"
         if self.threads > 1:

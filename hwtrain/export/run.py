@@ -97,8 +97,8 @@ class IntegerRunner(InterpretRunner):
 class NativeRunner(Runner):
     """The program in C, compiled on first use; with ``threads``, its sections run side by side.
 
-    The kernels of a crossbar divide their own work among the threads. With ``timed``, ``clock`` tells when
-    each of the calls ``timed`` of so many last steps ran.
+    The kernels of a crossbar divide their own work among the threads. ``clock`` tells when
+    each of ``timed_calls`` ran in each of the last ``keep_steps`` steps.
     """
 
     def __init__(
@@ -108,16 +108,16 @@ class NativeRunner(Runner):
         flags: tuple[str, ...] = FLAGS,
         cc: str | None = None,
         *,
-        timed: int = 0,
+        keep_steps: int = 0,
     ) -> None:
         super().__init__(program)
         if threads > xbar.THREADS and any(name.endswith("/wear") for name in program.buffers):
             raise ProgramError(
                 f"threads = {threads}: a crossbar works on up to {xbar.THREADS}: ask for fewer"
             )
-        printed = host_c(scheduled(program, threads), threads, timed=timed)
-        self.source, self.timed = printed.source, printed.timed
-        self._clock = timed, threads, len(printed.timed), 2
+        printed = host_c(scheduled(program, threads), threads, keep_steps=keep_steps)
+        self.source, self.timed_calls = printed.source, printed.timed_calls
+        self._clock = keep_steps, threads, len(printed.timed_calls), 2
         if threads > 1:
             flags = (*flags, "-std=c11", "-pthread")
         if program.halves:

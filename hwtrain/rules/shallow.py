@@ -13,10 +13,10 @@ from hwtrain.strict_toml import Strict
 
 
 class Shallow(Backprop):
-    """Backpropagation that stops at the last layer with weights; all others keep their first values.
+    """Backpropagation that stops at the last child of the net with weights; those before it keep theirs.
 
-    With ``last`` = n > 1 the last n children of the net that have weights learn, a block being one child, and
-    a normalisation part of what it follows.
+    With ``last`` = n the last n such children learn, a block being one child, and a normalisation part of
+    what it follows.
     """
 
     class Options(Strict):
@@ -27,13 +27,12 @@ class Shallow(Backprop):
 
     def first(self, net: Net) -> str:
         """Path of the first layer that learns."""
-        last, layers = self.options.last, dict(net.layers())
-        if last == 1:
-            return net.trained()[-1]
+        layers = dict(net.layers())
         firsts: dict[str, str] = {}
         for path in net.trained():
             if not isinstance(layers[path], BatchNorm2d):
                 firsts.setdefault(path.partition(".")[0], path)
+        last = self.options.last
         if last > len(firsts):
             raise ConfigError(
                 f"rule_options: last = {last}: only {len(firsts)} layers or blocks of the net have weights: "
@@ -44,7 +43,9 @@ class Shallow(Backprop):
     def work(self, net: Net) -> Bound:
         """Backpropagation from the loss to the first layer that learns."""
         if self.options.still:
-            for _, layer in net.layers():
-                if isinstance(layer, BatchNorm2d):
-                    layer.frozen = True
+            norms = [layer for _, layer in net.layers() if isinstance(layer, BatchNorm2d)]
+            if not norms:
+                raise ConfigError("rule_options: still = true: the net has no normalisation: leave it out")
+            for norm in norms:
+                norm.frozen = True
         return super().work(net)

@@ -43,7 +43,7 @@ class IdealArray(Array):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""
-        self._held = state["weights"].to(self._held, copy=True)
+        self._held = state["weights"].to(self._held, copy=True).add_(0)  # as _load
 
     def _read(self, x: Float[Tensor, "batch groups in_"]) -> Float[Tensor, "batch groups out"]:
         return dense.read(self._seen(), x)

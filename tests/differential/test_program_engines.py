@@ -83,7 +83,10 @@ def test_no_weight_is_loaded_as_minus_zero() -> None:
     net = Net({"fc1": Dense(2, 1, bias=False)}, loss_of("mse"))
     bound = bound_on(net, "float32")
     [(_, array)] = bound.net.arrays()
-    array.load(torch.tensor([[[-0.0, 1.0]]]))
+    weights = torch.tensor([[[-0.0, 1.0]]])
+    array.load(weights)
+    assert not torch.signbit(array.peek()).any()
+    array.restore({"weights": weights})
     assert not torch.signbit(array.peek()).any()
 
 

@@ -17,7 +17,6 @@ from hwtrain.net import Net, Residual
 from hwtrain.nets import resnet8
 from hwtrain.program import lean as lean_module
 from hwtrain.program.ir import Program, walk
-from hwtrain.program.lean import lean
 from hwtrain.program.lower import lower
 from hwtrain.program.plan import alive
 from hwtrain.training.trial import Spec, place
@@ -44,10 +43,16 @@ def filters() -> Net:
 
 
 def compared(
-    net: Net, side: int, batch: int, rows: int, options: dict[str, Any], smaller: bool = False
-) -> None:
-    config = make_config(rule="shallow", device="fp16", rule_options=options, batch=batch)
-    bound, _ = place(Spec("device", "shallow", "fp16", seed=0, lr=0.1), config, net)
+    net: Net,
+    side: int,
+    batch: int,
+    rows: int,
+    options: dict[str, Any],
+    smaller: bool = False,
+    rule: str = "shallow",
+) -> Program:
+    config = make_config(rule=rule, device="fp16", rule_options=options, batch=batch)
+    bound, _ = place(Spec("device", rule, "fp16", seed=0, lr=0.1), config, net)
     whole = lower(bound, (3, side, side), batch)
     images = lean_module._turned(whole)
     less = lean_module._laid(lean_module._in_strips(images, rows))
@@ -60,6 +65,7 @@ def compared(
     assert moved(whole, expected) > 0.01
     for runner in (InterpretRunner(less), NativeRunner(less, flags=O1)):
         assert differences(trained(runner, given, 3), expected) == {}
+    return less
 
 
 def copies(program: Program, entry: Any) -> int:
@@ -78,7 +84,11 @@ def test_strips_of_every_height(rows: int, batch: int) -> None:
     compared(filters(), 20, batch, rows, {})
 
 
-def test_images_that_learning_needs_stay_whole() -> None:
-    config = make_config(device="fp16")
-    bound, _ = place(Spec("device", "backprop", "fp16", seed=0, lr=0.1), config, filters())
-    assert not copies(lean(lower(bound, (3, 20, 20))), "step")
+def test_images_that_gradients_read_are_put_together() -> None:
+    less = compared(filters(), 20, 1, 4, {}, rule="backprop")
+    put = [call.results[0].buffer for call in walk(less.entries["step"]) if call.kernel == "strip.begin"]
+    assert put
+    read = {
+        ref.buffer for call in walk(less.entries["step"]) if "add_to" in call.kernel for ref in call.reads()
+    }
+    assert set(put) <= read

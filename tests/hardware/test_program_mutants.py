@@ -385,8 +385,8 @@ PRINTER = [
 def test_faulty_printer_is_caught(
     monkeypatch: pytest.MonkeyPatch, pattern: str, fault: str, name: str
 ) -> None:
-    def faulty(program: Program, threads: int = 1, *, timed: int = 0) -> HostC:
-        printed = host_c(program, threads, timed=timed)
+    def faulty(program: Program, threads: int = 1, *, keep_steps: int = 0) -> HostC:
+        printed = host_c(program, threads, keep_steps=keep_steps)
         source, found = re.subn(pattern, fault, printed.source, count=0 if "buffers" in pattern else 1)
         assert found
         return replace(printed, source=source)

@@ -131,7 +131,7 @@ def test_time_tells_when_which_thread_is_in_which_kernel(
 def test_a_clock_changes_no_bit(runs: Path) -> None:
     trial = rebuild(runs / "fixed8")
     program, samples = program_of(trial), next_samples(trial, 9)
-    plain, timed = NativeRunner(program), NativeRunner(program, timed=3)
+    plain, timed = NativeRunner(program), NativeRunner(program, keep_steps=3)
     memories = [
         run.memory(9, {name: values.copy() for name, values in samples.items()}) for run in (plain, timed)
     ]

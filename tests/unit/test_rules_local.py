@@ -348,3 +348,8 @@ def test_shallow_trains_the_last_parts(options: dict[str, Any], learn: tuple[str
 def test_shallow_refuses_more_parts_than_there_are() -> None:
     with pytest.raises(ConfigError, match="last = 3: only 2 layers or blocks"):
         Shallow(last=3).bind(two_layers())
+
+
+def test_shallow_refuses_to_hold_still_what_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="still = true: the net has no normalisation"):
+        Shallow(still=True).bind(two_layers())
