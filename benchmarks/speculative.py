@@ -71,7 +71,10 @@ def rows_of(bound: Bound, x: np.ndarray) -> np.ndarray:
 class Contestant:
     """A program at work on the chunk of a turn."""
 
-    def __init__(self, options: str, x: np.ndarray, labels: np.ndarray, **how: Any) -> None:
+    def __init__(
+        self, options: str, x: np.ndarray, labels: np.ndarray, *, entry: Any = "step", **how: Any
+    ) -> None:
+        self.entry = entry
         self.runner = runner_of(options, **how)
         self.memory = self.runner.memory(CHUNK, {"x": x[:CHUNK, None], "labels": labels[:CHUNK, None]})
         self.x, self.labels, self.loss = x, labels, 0.0
@@ -81,10 +84,20 @@ class Contestant:
         part = slice(turn * CHUNK, (turn + 1) * CHUNK)
         self.memory["x"], self.memory["labels"] = self.x[part, None], self.labels[part, None]
         began = time.perf_counter()
-        self.runner.run("step", CHUNK, self.memory, LR, turn * CHUNK)
+        self.runner.run(self.entry, CHUNK, self.memory, LR, turn * CHUNK)
         took = time.perf_counter() - began
         self.loss += float(self.memory["loss"].sum(dtype=np.float64))
         return took
+
+    def shares(self) -> dict[str, float]:
+        """What a step can leave out: hidden rows without error, and blocks of 16 inputs that are all 0."""
+        w, b = self.memory["fc1.weight/weights"][0], self.memory["fc1.bias/weights"][0]
+        sums = self.x[:CHUNK] @ w.T + b.reshape(1, -1)
+        blocks = self.x[:CHUNK].reshape(CHUNK, -1, 16)
+        return {
+            "hidden_rows_without_error": float((sums <= 0).mean()),
+            "input_blocks_of_zeros": float((blocks == 0).all(2).mean()),
+        }
 
 
 class Peer:
@@ -145,6 +158,7 @@ def speed(figures: Figures, split: Split) -> bool:
         "sequential": Contestant("mode=sequential", x, labels),
         "fused_sweep": Contestant("mode=fused-sweep", x, labels),
         "neuron_2": Contestant("mode=neuron", x, labels, threads=2),
+        "forward_alone": Contestant("mode=sequential", x, labels, entry="predict"),
         "scalar_sequential": Contestant("mode=sequential", x, labels, flags=SCALAR),
         "scalar_speculative": Contestant("threshold=0.25", x, labels, flags=SCALAR),
     }
@@ -188,6 +202,7 @@ def speed(figures: Figures, split: Split) -> bool:
     ratio("neuron_over_jax_64", "neuron_2", "jax_64", ">= 1")
     ratio("neuron_over_torch_64", "neuron_2", "torch_64", ">= 1")
     ratio("scalar_speculative_over_sequential", "scalar_speculative", "scalar_sequential", ">= 0.97")
+    figures.detail |= ours["sequential"].shares()
     figures.detail["load"] = os.getloadavg()
     # A quiet machine repeats itself: the middle of the chunks lies near their best decile.
     spread = float(np.percentile(times["sequential"][2:], 50)) / best["sequential"]

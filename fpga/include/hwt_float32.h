@@ -10,6 +10,11 @@
 /* Where the compiler has vectors a row is taken 16 columns at a time, which changes no order and no bit. */
 #if defined(__GNUC__) && !defined(HWT_PLAIN)
 #define HWT_WHOLE(columns) ((columns) / HWT_LANES * HWT_LANES)
+#if defined(__AVX__)
+#define HWT_AT_ONCE 16
+#else /* on small cores it would be long code */
+#define HWT_AT_ONCE 1
+#endif
 typedef float hwt_lanes __attribute__((vector_size(4 * HWT_LANES), aligned(4), may_alias));
 typedef float hwt_half_lanes __attribute__((vector_size(2 * HWT_LANES), aligned(4), may_alias));
 typedef float hwt_quarter_lanes __attribute__((vector_size(HWT_LANES), aligned(4), may_alias));
@@ -32,94 +37,61 @@ static inline float hwt_tree(float *lane)
 #endif
 }
 
-/* Rows of W, as many as 4: each takes (scale d) before, if there is one, and then is read by x, if there is one.
- * Four at once, for then no sum waits for itself, and before and x are loaded once for all. */
-static inline void hwt_dense_few(int32_t rows, int32_t in_, float scale, float *w, const float *before,
-                                 const float *d, const float *x, float *y)
-{
-    float lane[4][HWT_LANES] = {{0.0f}}, factor[4] = {0.0f};
-    for (int32_t r = 0; r < rows && before != 0; r++)
-        factor[r] = scale * d[r];
 #if HWT_WHOLE(HWT_LANES)
-    hwt_lanes sum[4] = {{0.0f}};
-    for (int32_t i = 0; i < HWT_WHOLE(in_); i += HWT_LANES) {
-        const hwt_lanes old = before != 0 ? *(const hwt_lanes *)(before + i) : sum[0];
-        const hwt_lanes in = x != 0 ? *(const hwt_lanes *)(x + i) : sum[0];
-        for (int32_t r = 0; r < rows; r++) {
-            hwt_lanes *const place = (hwt_lanes *)(w + (ptrdiff_t)r * in_ + i), v = *place;
-            if (before != 0)
-                *place = v = v + factor[r] * old;
-            if (x != 0)
-                sum[r] += v * in;
-        }
-    }
-    for (int32_t r = 0; r < rows; r++)
-        *(hwt_lanes *)lane[r] = sum[r];
+/* Sixteen columns of a row, from i on. */
+static inline void hwt_dense_lanes(int32_t i, float *w, float factor, const float *before, const float *x, hwt_lanes *sum)
+{
+    hwt_lanes v = *(hwt_lanes *)(w + i);
+    if (before != 0)
+        *(hwt_lanes *)(w + i) = v = v + factor * *(const hwt_lanes *)(before + i);
+    if (x != 0)
+        *sum += v * *(const hwt_lanes *)(x + i);
+}
 #endif
-    for (int32_t i = HWT_WHOLE(in_); i < in_; i++)
-        for (int32_t r = 0; r < rows; r++) {
-            float *const v = w + (ptrdiff_t)r * in_ + i;
-            if (before != 0)
-                *v += factor[r] * before[i];
-            if (x != 0)
-                lane[r][i & (HWT_LANES - 1)] += *v * x[i];
-        }
-    for (int32_t r = 0; r < rows && x != 0; r++)
-        y[r] = hwt_tree(lane[r]);
-}
 
-/* The same of any number of rows. */
-static inline void hwt_dense_rows(int32_t out, int32_t in_, float scale, float *w, const float *before,
-                                  const float *d, const float *x, float *y)
+/* One row of W: takes factor before, if there is one, and then is read by x, if there is one.
+ * Rows come one after the other, and 16 vectors at a time: the second cache then hands over a line in little more than a
+ * cycle, and in two where several rows are read side by side. */
+static inline float hwt_dense_row(int32_t in_, float *w, float factor, const float *before, const float *x)
 {
-    int32_t o = 0;
-    for (; o + 4 <= out; o += 4)
-        hwt_dense_few(4, in_, scale, w + (ptrdiff_t)o * in_, before, before != 0 ? d + o : 0, x, x != 0 ? y + o : 0);
-    for (; o < out; o++)
-        hwt_dense_few(1, in_, scale, w + (ptrdiff_t)o * in_, before, before != 0 ? d + o : 0, x, x != 0 ? y + o : 0);
-}
-
-/* row[k] += factor[k] x of four rows that lie anywhere. */
-static inline void hwt_dense_add_four(int32_t in_, float *const *row, const float *factor, const float *x)
-{
-    float *const a = row[0], *const b = row[1], *const c = row[2], *const d = row[3];
-    const float f = factor[0], g = factor[1], h = factor[2], k = factor[3];
+    float lane[HWT_LANES] = {0.0f};
 #if HWT_WHOLE(HWT_LANES)
-    for (int32_t i = 0; i < HWT_WHOLE(in_); i += HWT_LANES) {
-        const hwt_lanes in = *(const hwt_lanes *)(x + i);
-        *(hwt_lanes *)(a + i) += f * in;
-        *(hwt_lanes *)(b + i) += g * in;
-        *(hwt_lanes *)(c + i) += h * in;
-        *(hwt_lanes *)(d + i) += k * in;
-    }
+    hwt_lanes sum = {0.0f};
+    int32_t i = 0;
+#pragma GCC unroll 1
+    for (; i + HWT_AT_ONCE * HWT_LANES <= in_; i += HWT_AT_ONCE * HWT_LANES)
+        for (int32_t k = 0; k < HWT_AT_ONCE; k++)
+            hwt_dense_lanes(i + k * HWT_LANES, w, factor, before, x, &sum);
+    for (; i < HWT_WHOLE(in_); i += HWT_LANES)
+        hwt_dense_lanes(i, w, factor, before, x, &sum);
+    *(hwt_lanes *)lane = sum;
 #endif
-    for (int32_t i = HWT_WHOLE(in_); i < in_; i++) {
-        a[i] += f * x[i];
-        b[i] += g * x[i];
-        c[i] += h * x[i];
-        d[i] += k * x[i];
+    for (int32_t k = HWT_WHOLE(in_); k < in_; k++) {
+        if (before != 0)
+            w[k] += factor * before[k];
+        if (x != 0)
+            lane[k & (HWT_LANES - 1)] += w[k] * x[k];
     }
+    return x != 0 ? hwt_tree(lane) : 0.0f;
 }
 
-/* W += (scale d) x^T. Rows whose error is 0, as behind a rectifier, are left out: x being finite they would keep their
- * bits. (A weight of -0 would become 0; no weight is: they are loaded without, and no sum makes one.) */
-static inline void hwt_dense_add_rows(int32_t out, int32_t in_, float scale, float *w, const float *x, const float *d)
+/* Whether a row without error may be left out: x being finite it would keep its bits. (A weight of -0 would become 0; no
+ * weight is: they are loaded without, and no sum makes one.) */
+static inline int32_t hwt_dense_finite(int32_t in_, const float *x)
 {
-    float *row[4] = {0}, factor[4] = {0.0f};
-    int32_t count = 0, endless = 0;
+    int32_t endless = 0;
     for (int32_t i = 0; i < in_; i++)
         endless |= x[i] - x[i] != 0.0f;
-    for (int32_t o = 0; o < out; o++) {
-        row[count] = w + (ptrdiff_t)o * in_;
-        factor[count] = scale * d[o];
-        count += endless || factor[count] != 0.0f;
-        if (count == 4) {
-            hwt_dense_add_four(in_, row, factor, x);
-            count = 0;
-        }
-    }
-    for (int32_t r = 0; r < count; r++)
-        hwt_dense_few(1, in_, 1.0f, row[r], x, factor + r, 0, 0);
+    return !endless;
+}
+
+/* W += (scale d) x^T, but for rows whose error is 0, as behind a rectifier. */
+static inline void hwt_dense_add_rows(int32_t out, int32_t in_, float scale, float *w, const float *x, const float *d)
+{
+    const int32_t finite = hwt_dense_finite(in_, x);
+    for (int32_t o = 0; o < out; o++)
+        if (scale * d[o] != 0.0f || !finite)
+            (void)hwt_dense_row(in_, w + (ptrdiff_t)o * in_, scale * d[o], x, 0);
 }
 
 /* y = W x. Term i goes to lane i mod 16; the lanes add up by halves.
@@ -134,7 +106,8 @@ static inline void hwt_dense_read(int32_t groups, int32_t out, int32_t in_, int3
             for (int32_t o = 0; o < out; o++)
                 output[o] = 0.0f + matrix[o] * input[0];
         else
-            hwt_dense_rows(out, in_, 0.0f, (float *)matrix, 0, 0, input, output); /* writes nothing */
+            for (int32_t o = 0; o < out; o++) /* writes nothing */
+                output[o] = hwt_dense_row(in_, (float *)matrix + (ptrdiff_t)o * in_, 0.0f, 0, input);
     }
 }
 
@@ -186,7 +159,12 @@ static inline void hwt_dense_sweep(int32_t groups, int32_t out, int32_t in_, int
                                    const float *x, float *y)
 {
     if (groups * pairs * batch == 1 && in_ > 1) {
-        hwt_dense_rows(out, in_, scale, w, before, d, x, y);
+        const int32_t finite = hwt_dense_finite(in_, before);
+        for (int32_t o = 0; o < out; o++)
+            if (scale * d[o] != 0.0f || !finite)
+                y[o] = hwt_dense_row(in_, w + (ptrdiff_t)o * in_, scale * d[o], before, x);
+            else
+                y[o] = hwt_dense_row(in_, w + (ptrdiff_t)o * in_, 0.0f, 0, x);
         return;
     }
     hwt_dense_add_outer(groups, out, in_, pairs, scale, w, before, d);

@@ -25,6 +25,7 @@ from hwtrain.program.ir import Program, load_program
 from hwtrain.program.lower import lower
 from hwtrain.program.plan import ALIGNMENT, lifetimes, plan
 from hwtrain.rules.base import Bound
+from hwtrain.rules.speculative import Speculative
 from tests.programs import (
     CARDS,
     NETS,
@@ -62,14 +63,15 @@ def toy_program(rule: str, device: str | Card) -> tuple[Bound, Program]:
     return bound, lower(bound, (12,), ToyBound.batch)
 
 
-@pytest.mark.parametrize("scale", [1, 3e38], ids=["finite", "beyond float32"])
-def test_rows_without_error_are_left_out_and_no_bit_changes(scale: float) -> None:
+@pytest.mark.parametrize("mode", ["sequential", "fused-sweep"])
+@pytest.mark.parametrize("scale", [1, 1e38], ids=["finite", "beyond float32"])
+def test_rows_without_error_are_left_out_and_no_bit_changes(scale: float, mode: str) -> None:
     net = Net(
-        {"fc1": Dense(37, 41), "bend": Relu(), "fc2": Dense(41, 35), "bend2": Relu(), "fc3": Dense(35, 4)},
+        {"fc1": Dense(275, 41), "bend": Relu(), "fc2": Dense(41, 35), "bend2": Relu(), "fc3": Dense(35, 4)},
         loss_of("mse"),
     )
-    bound = bound_on(net, "float32")
-    program = lower(bound, (37,), 1)
+    bound = bound_on(net, "float32", Speculative(mode=mode))
+    program = lower(bound, (275,), 1)
     given = samples(bound, program, 12, scale=scale)
     with np.errstate(all="ignore"):
         native, oracle = (
