@@ -62,8 +62,8 @@ SUBJECTS: dict[str, tuple[Net | str, str | Card, Rule | None, float, float]] = {
     "settling": (toy_net(), "fixed16", Toy(SettlingBound), 1, 0.25),
     "speculating": (toy_net(), "float32", Toy(SpeculatingBound), 1, 0.25),
     "shadow": (whole_net(), "fixed16", Speculative(shadow=True, threshold=3.0), 1, 0.25),
-    # 275 columns: 16 vectors at once, one, and 3 values
-    "one32": (whole_net(275), "float32", Speculative(mode="delayed"), 1, 0.01),
+    # 291 columns: 16 vectors at once, two, and 3 values
+    "one32": (whole_net(291), "float32", Speculative(mode="delayed"), 1, 0.01),
     "sweep": (whole_net(), "float32", Speculative(mode="fused-sweep"), 1, 0.25),
     "warm": (whole_net(), "fixed16", Speculative(warm_up=3, threshold=9.0), 1, 0.25),
     "lookahead": (whole_net(), "fixed16", Speculative(mode="lookahead"), 1, 0.25),
