@@ -112,15 +112,15 @@ class NotDone(Exception):
     """A trial that `--done` would have to run."""
 
 
-def once(name: str, work: Callable[..., float], *how: Any) -> float:
-    """What ``work`` makes of the rest; known from before if it was done before."""
+def once(name: str, make: Callable[..., float], *how: Any) -> float:
+    """What ``make`` gets out of the rest; known from before if it was done before."""
     file = work("mcu_accuracy") / f"{name}.json"
     if not file.exists():
         if "--done" in sys.argv:
             raise NotDone(name)
         print(f"mcu_accuracy: {name}", file=sys.stderr, flush=True)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, json.dumps(work(*how)))
+        write_file(file, json.dumps(make(*how)))
     found: float = json.loads(file.read_text())
     return found
 
