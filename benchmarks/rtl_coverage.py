@@ -1,10 +1,11 @@
 """Lines and toggles of fpga/rtl that cosim reaches, over the union of some nets, as Verilator counts them.
 
 A point is a branch of the text, or one bit of a signal going up or down. It counts as reached when any does,
-in any instance, with results compared and none wrong. Left out are tables that follow from parameters, whose
-bits cannot change; the share with them stands beside. What was not reached stands in the result, by signal.
-Bits are those of the widest block, so every kind of block has a net of four lanes; most that are missing are
-the upper ones of addresses and counters, which no net of these sizes comes to.
+in any instance, with results compared and none wrong. Left out are the toggles of tables that follow from
+parameters, which cannot change; the share with them stands beside. What was not reached stands in the
+result, by signal. Bits are those of the widest block, so every kind of block has a net of four lanes. Of the
+3,754 points that are missing most are in sums of hwt_product (1,205), words of hwt_ram (427) and in
+hwt_delay (276).
 
     ./run bench rtl_coverage
 """
