@@ -307,8 +307,12 @@ def check(program: Program) -> None:
         raise ProgramError(
             f"contents of no buffer: {sorted(program.contents.keys() - program.buffers.keys())}"
         )
+    home: dict[str, str] = {}
     for entry, nodes in program.entries.items():
         _Checker(program, entry).nodes(nodes, "", set())
+        for name in {ref.buffer for ref in refs(nodes) if program.buffers[ref.buffer].role == "temp"}:
+            if home.setdefault(name, entry) != entry:  # the plan places it once
+                raise ProgramError(f"{entry}: uses {name}, a temp of {home[name]}: give it one of its own")
     for name, most in powers(program).items():
         if (
             name in program.contents

@@ -272,9 +272,14 @@ def clash(listing: Listing) -> None:
     step_of(listing).append({"kind": "sections", "bodies": [[write], [write]], "join": []})
 
 
+def share_a_temp(listing: Listing) -> None:
+    listing["entries"]["flush"] = listing["entries"]["predict"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (share_a_temp, r"(predict|flush): uses t\d+, a temp of (predict|flush): give it one of its own"),
         (drop_first_call, r"step \d+ bias.add: reads t\d+ before anything has written it"),
         (misname_kernel, r"no kernel is called 'dense.raed'"),
         (misname_family, r"dnese"),
