@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hwtrain.program.trips import Form, Term, Tiling, trips
 from hwtrain.sim import qemu
-from hwtrain.sim.base import Core, compile_with
+from hwtrain.sim.base import Core
 
 Size = tuple[int, int, int]
 _QEMU = re.compile(r"^Trace 0: \S+ \[\w+/(\w+)/")
@@ -133,17 +133,8 @@ class M55(qemu.M55):
 class M4f(qemu.M55):
     """The Cortex-M4F's code, on QEMU's Cortex-M55: its instructions are a part of that one's."""
 
-    def build(
-        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
-    ) -> None:
+    def compiler(self) -> list[str]:
         """As for the M55, but for the choice of instructions."""
-        kept, qemu.compile_with = qemu.compile_with, _for_m4
-        try:
-            super().build(sources, elf, defines, include)
-        finally:
-            qemu.compile_with = kept
-
-
-def _for_m4(command: Sequence[str], elf: Path) -> None:
-    swapped = ["-mcpu=cortex-m4" if part == "-mcpu=cortex-m55" else part for part in command]
-    compile_with([*swapped, "-mfpu=fpv4-sp-d16"], elf)
+        command = super().compiler()
+        swapped = ["-mcpu=cortex-m4" if part == "-mcpu=cortex-m55" else part for part in command]
+        return [*swapped, "-mfpu=fpv4-sp-d16"]

@@ -29,7 +29,7 @@ FP16_TILE, FP32_TILE = 9.0, 14.0
 def by_tile(instructions: float, kernels: Any) -> Code:
     """Code whose products take so many instructions a term of 2 rows by 4 columns and nothing else."""
     terms = [(instructions, "term", "strip", "tile")]
-    shape = {"rows": 2, "columns": 4, "depth": 1 << 20, "copies": "tall", "code_bytes": 0}
+    shape = {"rows": 2, "columns": 4, "depth": 1 << 20, "copies": "tall"}
     products = dict.fromkeys(("nn", "nt", "tn", "gradient"), terms)
     return Code.model_validate(shape | {"products": products, "kernels": kernels})
 

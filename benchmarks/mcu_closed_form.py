@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import random
-import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -119,9 +118,9 @@ def products(name: str, folder: Path, sizes: list[Size]) -> dict[str, dict[Size,
     return found
 
 
-def kernels(name: str, folder: Path, forms: dict[Form, list[Term]]) -> tuple[dict[str, list[float]], int]:
-    """Of what is no product: instructions a value and of a call; bytes of all code."""
-    shape = {**TILINGS[name]._asdict(), "code_bytes": 0, "kernels": {}}
+def kernels(name: str, folder: Path, forms: dict[Form, list[Term]]) -> dict[str, list[float]]:
+    """Of what is no product: instructions a value and of a call."""
+    shape = {**TILINGS[name]._asdict(), "kernels": {}}
     code = Code.model_validate(shape | {"products": forms})
     core, elf = CORES[name], folder / "kernels.elf"
     sizes = ["COUNT_FLOAT", "COUNT_SIZES={1,1,1}"] if name == "float32" else []
@@ -137,9 +136,7 @@ def kernels(name: str, folder: Path, forms: dict[Form, list[Term]]) -> tuple[dic
         (few, less), (many, more) = (_beside_products(what, *one, code) for one in found)
         slope = (more - less) / (many - few)
         each[what] = [round(slope, 2), round(max(less - slope * few, 0.0))]
-    if name != "float32":
-        core.build([mcu_folder() / "sim" / "count_kernels.c"], elf, ["COUNT_CODE"])
-    return each, _text(elf.read_bytes())
+    return each
 
 
 def _beside_products(what: str, values: int, count: float, code: Code) -> tuple[int, float]:
@@ -160,16 +157,6 @@ def _beside_products(what: str, values: int, count: float, code: Code) -> tuple[
 def _named(what: str) -> str:
     """softmax_ce_forward is softmax_ce.forward."""
     return what.replace("_", ".", 1).replace("softmax.ce_", "softmax_ce.")
-
-
-def _text(elf: bytes) -> int:
-    """Bytes of the executable segments of a 32-bit ELF."""
-    start, size, count = struct.unpack_from("<I", elf, 28)[0], *struct.unpack_from("<HH", elf, 42)
-    found = 0
-    for number in range(count):
-        kind, _, _, _, in_file, _, flags, _ = struct.unpack_from("<8I", elf, start + number * size)
-        found += in_file if kind == 1 and flags & 1 else 0
-    return found
 
 
 def _name(term: Term) -> tuple[str, ...]:
@@ -236,8 +223,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             forms = floats(figures, folder) if name == "float32" else halves(figures, name, folder)
-            each, code_bytes = kernels(name, folder, forms)
-        head = json.dumps({**tiling._asdict(), "code_bytes": code_bytes})[1:-1]
+            each = kernels(name, folder, forms)
+        head = json.dumps(tiling._asdict())[1:-1]
         rows = ",\n   ".join(
             f'"{form}": {json.dumps(sorted(terms, key=lambda term: term[1:]))}'
             for form, terms in forms.items()

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hwtrain.analysis.code_size import code_size, guessed_size
 from hwtrain.cards import Constant, Fp16Card, McuCard, card, cards
 from hwtrain.config import TrainConfig, make_config
 from hwtrain.errors import ConfigError, UnknownNameError, nearest
@@ -90,6 +91,7 @@ class Planned:
     ram: dict[str, int]
     ram_bytes: int
     flash: dict[str, int]
+    code: str
     flash_bytes: int | None
     bound: int
     naive: int
@@ -157,8 +159,8 @@ def shape_of(net: str, shape: str | None, classes: int | None) -> tuple[tuple[in
     return sides, classes or (widths[-1] if widths else 10)
 
 
-def planned(ask: Ask, name: str, its: McuCard) -> Planned:
-    """A net on a card, whether it fits or not.
+def planned(ask: Ask, name: str, its: McuCard, *, compiled: bool = False) -> Planned:
+    """A net on a card, whether it fits or not; with ``compiled``, its code is, if there is a compiler.
 
     Raises:
         ConfigError, ProgramError: there is no such net, or no program of it.
@@ -166,6 +168,7 @@ def planned(ask: Ask, name: str, its: McuCard) -> Planned:
     device = "float32" if its.core.code == "float32" else ask.device
     program = lean(program_of(ask, device))
     laid, code = plan(program), codes()[its.core.code]
+    size = code_size(program, its.core.code) if compiled else guessed_size(program, its.core.code)
     buffers = program.buffers
     kept = HEAD + sum(
         -(-made.nbytes * made.copies // 8) * 8
@@ -181,7 +184,7 @@ def planned(ask: Ask, name: str, its: McuCard) -> Planned:
         "stack": STACK,
     }
     flash = {
-        "code": code.code_bytes,
+        "code": size.nbytes,
         "first weights": kept,
         "tables": sum(made.nbytes for made in buffers.values() if made.role == "const"),
         "two slots of what was learned": 2 * (kept + STORE_HEAD),
@@ -202,6 +205,7 @@ def planned(ask: Ask, name: str, its: McuCard) -> Planned:
         ram=ram,
         ram_bytes=int(level.bytes_.value),
         flash=flash,
+        code=size.says,
         flash_bytes=None if memory.flash is None else int(memory.flash.bytes_.value),
         bound=laid.bound,
         naive=sum(buffers[one].nbytes for one in laid.offsets),
@@ -234,7 +238,10 @@ def refusal(ask: Ask, name: str, its: McuCard, found: Planned) -> str:
     room = found.ram_bytes if what == "RAM" else found.flash_bytes or 0
     head = f"{ask.net}: {name} lacks {_kb(found.over)} of {what}: it needs {_kb(needs)} and has {_kb(room)}"
     for told, smaller in _smaller(ask):
-        other = planned(smaller, name, its)
+        try:
+            other = planned(smaller, name, its)
+        except ConfigError:  # a net without normalisations, which cannot stand still
+            continue
         if not other.over:
             return f"{head}: {told} would fit, with {_kb(other.needs)}"
     return f"{head}: take a smaller net or another card (--target all ranks them)"
@@ -252,9 +259,14 @@ def _smaller(ask: Ask) -> Iterator[tuple[str, Ask]]:
     if ask.rule != "shallow":
         given["rule_options"] = None
         yield "--rule shallow (the last layer learns)", Ask(**given | {"rule": "shallow"})
+        still = given | {"rule": "shallow", "rule_options": "still=true"}
+        yield "--rule shallow --rule-options still=true", Ask(**still)
         for device in SMALLER if ask.device == "fp16" else ():
             less = given | {"rule": "shallow", "batch": 1, "device": device}
             yield f"--rule shallow --batch 1 --device {device}", Ask(**less)
+    elif "still" not in (ask.rule_options or ""):
+        options = ",".join(filter(None, [ask.rule_options, "still=true"]))
+        yield f"--rule-options {options}", Ask(**given | {"rule_options": options})
 
 
 def _kb(nbytes: float) -> str:

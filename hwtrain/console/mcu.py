@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hwtrain.analysis.mcu_plan import Ask, Planned, Run, planned, rank, refusal, targets
+from hwtrain.console.base import busy
 from hwtrain.errors import ProgramError
 from hwtrain.files import make_folder, write_file
 
@@ -23,7 +24,8 @@ def print_plan(ask: Ask, target: str, out: Path | None, *, as_json: bool) -> Non
         ProgramError: the net does not fit the one card that was asked for.
     """
     its = targets(target)
-    found = rank([planned(ask, name, card) for name, card in its.items()])
+    with busy("compiling the step for its size"):
+        found = rank([planned(ask, name, card, compiled=True) for name, card in its.items()])
     if target != "all" and found[0].over:
         raise ProgramError(refusal(ask, found[0].card, its[target], found[0]))
     if out is not None:
@@ -97,6 +99,7 @@ def _whole(ask: Ask, one: Planned) -> None:
     memory.add_row("needed", f"{one.needs:,}", "needed", f"{sum(one.flash.values()):,}")
     memory.add_row("there is", f"{one.ram_bytes:,}", "there is", has)
     console.print(memory)
+    print(f"code: {one.code}; the self test's recorded samples come on top")
     print(
         f"temporaries: no plan needs less than {one.bound:,} bytes; without sharing they take {one.naive:,}"
     )
@@ -158,7 +161,6 @@ def _kb(nbytes: float) -> str:
 
 def print_proof(folder: Path, sim: str, *, as_json: bool) -> bool:
     """Whether the core has learned the same bits, and what a step cost there."""
-    from hwtrain.console.base import busy
     from hwtrain.export.mcu import run_mcu
     from hwtrain.sim.cores import core
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from hwtrain.errors import ProgramError, RunError
 from hwtrain.export.folder import array_c, render, run_test, whole_folder
-from hwtrain.export.host_c import NO_END, TYPES, host_c, identifiers, in_comment, refuse_missing
+from hwtrain.export.host_c import NO_END, TYPES, HostC, host_c, identifiers, in_comment, refuse_missing
 from hwtrain.export.run import InterpretRunner, Memory
 from hwtrain.files import write_file
 from hwtrain.program.cycles import part_cycles
@@ -196,50 +196,9 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
             f"training leaves numbers that are not finite within {steps} steps: use a smaller --lr"
         )
     learned = layout.content(memory, steps)
-    rows = [
-        {"name": layout.names[name], "offset": at, "type": TYPES[program.buffers[name].format]}
-        for name, at in layout.offsets.items()
-    ]
-    contents = [
-        array_c(f"first_{layout.names[name]}", TYPES[program.buffers[name].format], program.contents[name])
-        for name in layout.offsets
-    ]
-    for name, buffer in program.buffers.items():
-        if buffer.role == "const":
-            contents.append(array_c(layout.names[name], TYPES[buffer.format], program.contents[name]))
-    given: dict[str, Any] = {
-        "name": in_comment(program.listing.name),
-        "title": title,
-        "printed": printed.source.replace("uint32_t hwt_step(", "static uint32_t net_step(").replace(
-            "void hwt_predict(", "static void net_predict("
-        ),
-        "contents": "\n\n".join(contents),
-        "arguments": ", ".join(_argument(layout, name) for name in printed.order),
-        "learned_rows": rows,
-        "learned": layout.learned,
-        "temporaries": layout.temporaries,
-        "arena": layout.arena,
-        "stack": STACK,
-        "batch": program.buffers["x"].shape[0],
-        "inputs": math.prod(program.buffers["x"].shape[1:]),
-        "classes": program.buffers["z"].shape[-1],
-        "model": zlib.crc32(program.listing.model_dump_json().encode()),
-        "rate": f"{lr.hex()}f",
-        "steps": steps,
-        "samples": n,
-        "checked": check,
-        "step_cycles": min(sum(parts), NO_END - 1),
-        "part_cycles": min(max(parts), NO_END - 1),
-        "learned_crc": zlib.crc32(checked),
-        "outputs_crc": zlib.crc32(outputs),
-    }
-    render(shipped("devices") / "mcu" / "templates", folder, given)
-    write_file(folder / "hwt_samples.h", _samples(samples))
-    (folder / "include").mkdir()
-    for header in sorted((shipped("devices") / "mcu" / "src").glob("*.h")):
-        shutil.copyfile(header, folder / "include" / header.name)
-    for name in HEADERS:
-        shutil.copyfile(shipped("fpga") / "include" / name, folder / "include" / name)
+    crcs = {"learned_crc": zlib.crc32(checked), "outputs_crc": zlib.crc32(outputs)}
+    counts = {"steps": steps, "samples": n, "checked": check, "rate": f"{lr.hex()}f"}
+    _sources(program, printed, parts, layout, samples, folder, crcs | counts | {"title": title})
     weights = [
         [at, at + program.buffers[name].nbytes]
         for name, at in layout.offsets.items()
@@ -254,6 +213,64 @@ def _write(program: Program, samples: Memory, lr: float, folder: Path, title: st
     }
     write_file(folder / "expected.json", json.dumps(proof) + "\n")
     return sum(program.buffers[name].size for name in layout.offsets) + program.buffers["z"].size
+
+
+def write_unchecked(program: Program, folder: Path) -> None:
+    """What ``write_mcu`` writes, but with one sample of zeros and sums that nobody worked out; not run."""
+    parts = part_cycles(program, "step")
+    printed = host_c(program, many=False, rate="float", slices=parts)
+    samples = InterpretRunner(program).memory(1, {})
+    one = {"title": "", "rate": "0x1p-4f", "steps": 1, "samples": 1, "checked": 1}
+    crcs = {"learned_crc": 1, "outputs_crc": 1}
+    _sources(program, printed, parts, _Layout(program, printed.arena), samples, folder, one | crcs)
+
+
+def _sources(
+    program: Program,
+    printed: HostC,
+    parts: list[int],
+    layout: _Layout,
+    samples: Memory,
+    folder: Path,
+    expected: dict[str, Any],
+) -> None:
+    rows = [
+        {"name": layout.names[name], "offset": at, "type": TYPES[program.buffers[name].format]}
+        for name, at in layout.offsets.items()
+    ]
+    contents = [
+        array_c(f"first_{layout.names[name]}", TYPES[program.buffers[name].format], program.contents[name])
+        for name in layout.offsets
+    ]
+    for name, buffer in program.buffers.items():
+        if buffer.role == "const":
+            contents.append(array_c(layout.names[name], TYPES[buffer.format], program.contents[name]))
+    given: dict[str, Any] = {
+        "name": in_comment(program.listing.name),
+        "printed": printed.source.replace("uint32_t hwt_step(", "static uint32_t net_step(").replace(
+            "void hwt_predict(", "static void net_predict("
+        ),
+        "contents": "\n\n".join(contents),
+        "arguments": ", ".join(_argument(layout, name) for name in printed.order),
+        "learned_rows": rows,
+        "learned": layout.learned,
+        "temporaries": layout.temporaries,
+        "arena": layout.arena,
+        "stack": STACK,
+        "batch": program.buffers["x"].shape[0],
+        "inputs": math.prod(program.buffers["x"].shape[1:]),
+        "classes": program.buffers["z"].shape[-1],
+        "model": zlib.crc32(program.listing.model_dump_json().encode()),
+        "step_cycles": min(sum(parts), NO_END - 1),
+        "part_cycles": min(max(parts), NO_END - 1),
+    }
+    render(shipped("devices") / "mcu" / "templates", folder, given | expected)
+    write_file(folder / "hwt_samples.h", _samples(samples))
+    (folder / "include").mkdir()
+    for header in sorted((shipped("devices") / "mcu" / "src").glob("*.h")):
+        shutil.copyfile(header, folder / "include" / header.name)
+    for name in HEADERS:
+        shutil.copyfile(shipped("fpga") / "include" / name, folder / "include" / name)
 
 
 def _argument(layout: _Layout, name: str) -> str:

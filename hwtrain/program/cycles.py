@@ -48,7 +48,6 @@ class Code(Strict):
     depth: int
     unroll: tuple[int, ...] = ()
     copies: Copies
-    code_bytes: int
     products: dict[Form, list[Term]]
     kernels: dict[str, tuple[float, float]] = Field(
         description="instructions a value and of the call, by kernel"

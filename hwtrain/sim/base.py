@@ -37,6 +37,13 @@ class Core(ABC):
     per_instruction: float = 1.0
 
     @abstractmethod
+    def compiler(self) -> list[str]:
+        """The compiler and its flags; NativeError where it is missing."""
+
+    @abstractmethod
+    def start_up(self) -> list[str]:
+        """Sources and flags that make a program of objects."""
+
     def build(
         self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
     ) -> None:
@@ -45,6 +52,12 @@ class Core(ABC):
         Raises:
             NativeError: a tool is missing, or refuses the sources.
         """
+        command = [*self.compiler(), *includes(include), *(f"-D{name}" for name in defines)]
+        compile_with([*command, *map(str, sources), *self.start_up()], elf)
+
+    def compile(self, source: Path, to: Path, include: Sequence[Path] = ()) -> None:
+        """One source into an object; NativeError as from ``build``."""
+        compile_with([*self.compiler(), *includes(include), "-c", str(source)], to)
 
     @abstractmethod
     def command(self, elf: Path) -> list[str]:

@@ -5,10 +5,9 @@ QEMU counts instructions, not cycles: it models no pipeline, no overlap of beats
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from hwtrain.sim.base import FLAGS, Core, compile_with, includes, mcu_folder, tool
+from hwtrain.sim.base import FLAGS, Core, mcu_folder, tool
 
 
 class M55(Core):
@@ -17,16 +16,15 @@ class M55(Core):
     title = "Cortex-M55 with Helium"
     per_instruction = 1.024
 
-    def build(
-        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
-    ) -> None:
-        """With GNU's compiler."""
+    def compiler(self) -> list[str]:
+        """GNU's."""
         gcc = tool("arm-none-eabi-gcc", "Debian: apt install gcc-arm-none-eabi")
+        return [gcc, *FLAGS, "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"]
+
+    def start_up(self) -> list[str]:
+        """Of the board."""
         sim = mcu_folder() / "sim"
-        command = [gcc, *FLAGS, "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", *includes(include)]
-        command += [f"-D{name}" for name in defines]
-        command += [str(file) for file in (*sources, sim / "m55.c", sim / "freestanding.c")]
-        compile_with([*command, "-T", str(sim / "m55.ld"), "-lgcc"], elf)
+        return [str(sim / "m55.c"), str(sim / "freestanding.c"), "-T", str(sim / "m55.ld"), "-lgcc"]
 
     def command(self, elf: Path) -> list[str]:
         """Deterministic: virtual time is the number of instructions."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from hwtrain.errors import NativeError
 from hwtrain.native import cache_folder
-from hwtrain.sim.base import FLAGS, Core, compile_with, includes, mcu_folder, tool
+from hwtrain.sim.base import FLAGS, Core, compile_with, mcu_folder, tool
 
 MEMORY = "-m0x80000000:0x1000000"
 INSTRUCTIONS = 20_000_000_000
@@ -27,9 +26,10 @@ class _Spike(Core):
         spike = _data() / "bin" / "spike"
         return [str(spike), f"--isa={self.isa}", MEMORY, f"--instructions={INSTRUCTIONS}", str(elf)]
 
-    def _sources(self, sources: Sequence[Path]) -> list[str]:
+    def start_up(self) -> list[str]:
+        """The same for both."""
         sim = mcu_folder() / "sim"
-        return [str(file) for file in (*sources, sim / "rv32.c", sim / "freestanding.c")]
+        return [str(sim / "rv32.c"), str(sim / "freestanding.c"), f"-Wl,-T,{sim / 'rv32.ld'}"]
 
 
 class Rvv(_Spike):
@@ -40,16 +40,12 @@ class Rvv(_Spike):
     def __init__(self, vlen: int = 128) -> None:
         self.isa = f"rv32imafcv_zfh_zvfh_zicntr_zvl{vlen}b"
 
-    def build(
-        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
-    ) -> None:
-        """With the clang inside the ziglang wheel: GCC knows vector intrinsics from 13 on."""
+    def compiler(self) -> list[str]:
+        """The clang inside the ziglang wheel: GCC knows vector intrinsics from 13 on."""
         if find_spec("ziglang") is None:
             raise NativeError("no clang for RISC-V vectors: install it (PyPI: pip install ziglang)")
         target = ["-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+a+c+f+v+zfh+zvfh"]
-        command = [sys.executable, "-m", "ziglang", "cc", *target, "-mabi=ilp32f", "-mcmodel=medany", *FLAGS]
-        command += [*includes(include), *(f"-D{name}" for name in defines), *self._sources(sources)]
-        compile_with([*command, f"-Wl,-T,{mcu_folder() / 'sim' / 'rv32.ld'}"], elf)
+        return [sys.executable, "-m", "ziglang", "cc", *target, "-mabi=ilp32f", "-mcmodel=medany", *FLAGS]
 
 
 class V2f16(_Spike):
@@ -58,17 +54,17 @@ class V2f16(_Spike):
     title = "RV32 with pairs of halves"
     isa = "rv32imfc_zicntr_xv2f16"
 
-    def build(
-        self, sources: Sequence[Path], elf: Path, defines: Sequence[str] = (), include: Sequence[Path] = ()
-    ) -> None:
-        """With GNU's compiler; the instructions are written as numbers."""
+    def compiler(self) -> list[str]:
+        """GNU's; the instructions are written as numbers."""
         gcc = tool("riscv64-unknown-elf-gcc", "Debian: apt install gcc-riscv64-unknown-elf")
         target = ["-march=rv32imfc_zicsr", "-mabi=ilp32f", "-mcmodel=medany", "-mno-relax", "-Wl,--no-relax"]
         # GCC's first scheduler moves loads apart until what just fits in registers is spilled.
         tuning = ["-fno-schedule-insns", "-nostartfiles", "-DHWT_V2F16"]
-        command = [gcc, *FLAGS, *target, *tuning, *includes(include)]
-        command += [*(f"-D{name}" for name in defines), *self._sources(sources)]
-        compile_with([*command, "-T", str(mcu_folder() / "sim" / "rv32.ld"), "-lgcc"], elf)
+        return [gcc, *FLAGS, *target, *tuning]
+
+    def start_up(self) -> list[str]:
+        """And what GNU's compiler calls."""
+        return [*super().start_up(), "-lgcc"]
 
     def command(self, elf: Path) -> list[str]:
         """As usual, with the extension."""

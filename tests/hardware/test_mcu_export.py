@@ -10,19 +10,34 @@ from pathlib import Path
 
 import pytest
 
+from hwtrain.analysis.code_size import code_size, data_bytes, guessed_size
 from hwtrain.cli import main
+from hwtrain.config import make_config
 from hwtrain.errors import ProgramError, RunError
 from hwtrain.export.mcu import run_mcu, write_mcu
 from hwtrain.layers.relu import Relu
 from hwtrain.native import compiler
 from hwtrain.net import Net
 from hwtrain.nets import ds_cnn, resnet8
+from hwtrain.program.ir import Program, walk
+from hwtrain.program.lean import lean
 from hwtrain.program.lower import lower
+from hwtrain.rules.base import Bound
 from hwtrain.sim.base import mcu_folder
 from hwtrain.sim.cores import CORES
+from hwtrain.sim.elf import sizes
+from hwtrain.training.trial import Spec, place
 from tests.programs import bound_on, samples, small_mlp, small_program
 
 HERE = Path(__file__).parent
+
+
+def in_strips() -> tuple[Bound, Program]:
+    """The last layer of a ResNet-8, an eighth as wide, learns behind images in strips."""
+    config = make_config(rule="shallow", device="fp16", rule_options="still=true")
+    net = resnet8.make((3, 32, 32), 4, Relu, 2)
+    bound, _ = place(Spec("device", "shallow", "fp16", seed=0, lr=0.05), config, net)
+    return bound, lower(bound, (3, 32, 32))
 
 
 @pytest.mark.slow
@@ -114,3 +129,38 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
         run_mcu(tmp_path, "m55", CORES["m55"]())
     shutil.rmtree(tmp_path / "b", ignore_errors=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", CORES)
+def test_a_net_in_strips_learns_the_same_bits(core: str, tmp_path: Path) -> None:
+    bound, program = in_strips()
+    assert any(call.kernel.startswith("strip.") for call in walk(lean(program).entries["step"]))
+    write_mcu(program, samples(bound, program, 3), 0.05, tmp_path / "net", "a core", steps=3)
+    assert run_mcu(tmp_path / "net", core, CORES[core]()).ok
+
+
+@pytest.mark.parametrize(
+    ("kind", "core"),
+    [
+        pytest.param(kind, core, marks=() if (kind, core) == ("mlp", "m55") else pytest.mark.slow)
+        for kind in ("mlp", "cnn", "strips")
+        for core in CORES
+    ],
+)
+def test_planned_code_is_the_exported_folders(kind: str, core: str, tmp_path: Path) -> None:
+    """Within 2 % of the object that the folder becomes, whose samples no plan knows."""
+    bound, program = in_strips() if kind == "strips" else small_program(kind, "fp16")
+    recorded = samples(bound, program, 3)
+    write_mcu(program, recorded, 0.05, tmp_path / "net", "a core", steps=3)
+    folder, made = tmp_path / "net", tmp_path / "net.o"
+    CORES[core]().compile(folder / "hwt_net.c", made, [folder, folder / "include"])
+    found, program = sizes(made), lean(program)
+    more = sum(values.nbytes for values in recorded.values()) * 2 // 3  # beside the one of data_bytes
+    planned = code_size(program, core)
+    assert planned.says == f"as compiled for {CORES[core].title}"
+    taken = found["text"] + found["rodata"] - more
+    assert abs(planned.nbytes + data_bytes(program) - taken) <= 0.02 * taken
+    assert abs(planned.nbytes - (taken - data_bytes(program))) <= 0.02 * found["text"]
+    assert found["data"] == found["bss"] == 0
+    assert 0.65 < guessed_size(program, core).nbytes / planned.nbytes < 2

@@ -50,8 +50,7 @@ def test_a_dense_layer_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         *[(1, "term", "strip", "row"), (0.5, "chunk", "part", "row")],
     ]
     code = Code.model_validate(
-        {"rows": 2, "columns": 4, "depth": 4, "copies": "tall", "code_bytes": 0, "kernels": {}}
-        | {"products": {"nt": terms}}
+        {"rows": 2, "columns": 4, "depth": 4, "copies": "tall", "kernels": {}} | {"products": {"nt": terms}}
     )
     monkeypatch.setattr("hwtrain.program.cycles.codes", lambda: {"m55": code})
     its = mcu("cortex-m55")

@@ -89,15 +89,11 @@ ONCE(norm_frozen_input_gradient) { hwt_norm_frozen_input_gradient(1, n / 64, 64,
 #define LEARN(what) \
     what(half_scaled) what(half_add_to_master) what(half_add_compensated) what(half_add_at_random) \
     what(half_add_to_nearest)
-#ifdef COUNT_CODE /* a step without convolutions: what its code takes */
-#define OWN LEARN
-#else
 #define OWN(what) \
     what(conv_forward) what(conv_input_gradient) what(conv_gradient) what(affine_add) what(affine_scale) \
     what(strip_cut) what(strip_join) what(strip_begin) what(strip_put) \
     what(norm_batch_forward) what(norm_frozen_forward) what(norm_batch_input_gradient) \
     what(norm_frozen_input_gradient) LEARN(what)
-#endif
 #endif
 
 #define EACH(what) \
