@@ -224,11 +224,16 @@ def test_a_kernel_without_counterpart_is_refused_by_name(tmp_path: Path) -> None
     entries = listing.entries | {"predict": (*listing.entries["predict"], *step)}
     z = step[0].tensors["z"]  # type: ignore[union-attr]
     last = listing.entries["predict"][-1]
+    loss, error = step[0].results  # type: ignore[union-attr]
     moved = step[0].model_copy(
-        update={"tensors": {**step[0].tensors, "z": last.results[0].model_copy(update={"shape": z.shape})}}
+        update={
+            "tensors": {**step[0].tensors, "z": last.results[0].model_copy(update={"shape": z.shape})},
+            "results": (loss, error.model_copy(update={"buffer": "odd"})),
+        }
     )  # type: ignore[union-attr]
     entries["predict"] = (*listing.entries["predict"], moved)
-    odd = Program(listing.model_copy(update={"entries": entries}), program.contents)
+    buffers = listing.buffers | {"odd": listing.buffers[error.buffer]}
+    odd = Program(listing.model_copy(update={"entries": entries, "buffers": buffers}), program.contents)
     refused(odd, "qonnx", tmp_path, "squared_error.forward has no counterpart in ONNX", bound)
 
 
