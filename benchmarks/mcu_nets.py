@@ -2,7 +2,8 @@
 
     ./run bench mcu_nets [--steps 100] [--only resnet8]
 
-At a quarter of the width for ``--steps`` steps, at full width for one, each on every core. The host's weights
+At a quarter of the width for ``--steps`` steps, at full width for one, each on every core; and the last block
+of ResNet-8 alone, behind images that are made in strips. The host's weights
 are those of the interpreter (NumPy). Inputs are normal and labels uniform: what is learned does not matter,
 its bits do. Weights that changed are counted beside the hash, for a run that learns nothing would have the
 same. What was measured is kept net by net: a second call goes on.
@@ -33,20 +34,23 @@ from hwtrain.training.trial import Spec, place
 NETS = {"ds-cnn": (ds_cnn.make, (1, 16, 16), 32), "resnet8": (resnet8.make, (3, 32, 32), 16)}
 """Maker, shape of a sample and full width."""
 CASES = [
-    ("ds-cnn", 4, "fp16"),
-    ("resnet8", 4, "fp16"),
-    ("ds-cnn", 1, "fp16"),
-    ("resnet8", 1, "fp16-stochastic"),
+    ("ds-cnn", 4, "fp16", None),
+    ("resnet8", 4, "fp16", None),
+    ("ds-cnn", 1, "fp16", None),
+    ("resnet8", 1, "fp16-stochastic", None),
+    ("resnet8", 1, "fp16", "last=2,still=true"),
 ]
-"""Net, what its width is divided by, and the device."""
+"""Net, what its width is divided by, the device, and the options of rule shallow where only a part learns."""
 LR, SEED, SAMPLES, LIMIT_S = 0.02, 0, 8, 3000.0
 
 
-def measured(net: str, part: int, device: str, steps: int) -> list[dict[str, object]]:
+def measured(net: str, part: int, device: str, options: str | None, steps: int) -> list[dict[str, object]]:
     """One row a core."""
     make, shape, width = NETS[net]
     made = make(shape, 10, Relu, width // part)
-    bound, _ = place(Spec("device", "backprop", device, SEED, LR), make_config(device=device, batch=1), made)
+    rule = "shallow" if options else "backprop"
+    config = make_config(device=device, batch=1, rule=rule, rule_options=options)
+    bound, _ = place(Spec("device", rule, device, SEED, LR), config, made)
     program = lower(bound, shape)
     rng = np.random.default_rng(SEED)
     given = {
@@ -62,6 +66,7 @@ def measured(net: str, part: int, device: str, steps: int) -> list[dict[str, obj
                 "net": net,
                 "width": width // part,
                 "device": device,
+                "learns": options or "all",
                 "core": name,
                 "commit": commit(),
             }
@@ -89,14 +94,17 @@ def main() -> int:
     rows = json.loads(kept.read_text()) if kept.exists() else []
     figures = Figures("mcu_nets")
     figures.detail["rows"] = rows
-    for net, part, device in CASES:
+    for net, part, device, options in CASES:
         steps = asked.steps if part > 1 else 1
         width = NETS[net][2] // part
-        known = [row for row in rows if (row["net"], row["width"]) == (net, width) and "failed" not in row]
+        same = [
+            row for row in rows if (row["net"], row["width"], row["learns"]) == (net, width, options or "all")
+        ]
+        known = [row for row in same if "failed" not in row]
         if len(known) == len(CORES) or asked.only not in (None, net):
             continue
-        rows[:] = [row for row in rows if (row["net"], row["width"]) != (net, width)]
-        rows += measured(net, part, device, steps)
+        rows[:] = [row for row in rows if row not in same]
+        rows += measured(net, part, device, options, steps)
         _kept(figures, rows)
     return _kept(figures, rows)
 
@@ -106,7 +114,8 @@ def _kept(figures: Figures, rows: list[dict[str, object]]) -> int:
     write_file(work("mcu_nets") / "rows.json", json.dumps(rows) + "\n")
     figures.lines.clear()
     for row in rows:
-        name = f"{row['net']}_{row['width']}_{row['core']}"
+        part = "" if row["learns"] == "all" else "_last_block"
+        name = f"{row['net']}_{row['width']}{part}_{row['core']}"
         if "failed" in row:
             figures.add(f"{name}_equal", None, "bool", ">= 1")
             continue
