@@ -186,8 +186,9 @@ class ForC:
     def _kind(self) -> str:
         """How a step scatters; fine where trains of up to 31 pulses need no more than its first order.
 
-        With e = (lost sigma / rho)^2 the variance of n pulses is n rho^(2n-2) ((1 + e)^n - 1) / (n e) in
-        units of one pulse's: 1 + e (n - 1) / 2 is fine where what it leaves out cannot be seen.
+        With e = (lost sigma)^2 / rho^2 the variance of n pulses is n rho^(2n-2) ((1 + e)^n - 1) / (n e) in
+        units of one pulse's. C takes 1 + e (n - 1) / 2, with 1 / rho^2 = 1 + 2 lost. ``off`` is what the
+        deviation loses, but for higher orders: (n e)^2 / 12 and, up to lost = 0.2, 6 lost^2 n e / 4 at most.
         """
         variation, cells = self.array._card.variation, self.array.cells
         if variation.c2c_kind != "mult":
