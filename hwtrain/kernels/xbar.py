@@ -17,7 +17,7 @@ COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms", "
 THREADS = 16
 """The most that a kernel may have; its scratch and its counts are made for so many."""
 KNOWN = {
-    "law": ("linear", "affine"),
+    "law": ("linear", "affine", "exp-step", "pow-step", "piecewise", "cdf-table"),
     "update": ("sign-pulse", "stochastic-pulse", "rounded-pulse"),
     "cell": (
         "single",
@@ -60,6 +60,7 @@ def write(
     own: Float[Tensor, "owned"],
     typical: Float[Tensor, "8"],
     life: Int[Tensor, "lives"],
+    bent: Float[Tensor, "ways terms"],
     edges_up: Float[Tensor, "ups"],
     edges_down: Float[Tensor, "downs"],
     columns: Int[Tensor, "in_"],
@@ -73,6 +74,7 @@ def write(
     dw: float,
     update: str,
     cell: str,
+    law: str,
     kind: str,
     refresh: str,
     refresh_every: int,

@@ -16,7 +16,7 @@ from hwtrain.synapse.cells.alternating_pair import AlternatingPair
 from hwtrain.synapse.cells.unidirectional_ltp import UnidirectionalLtp
 from hwtrain.synapse.conductances import PORTION
 from hwtrain.synapse.laws.affine import STRAIGHT
-from hwtrain.synapse.laws.base import Branch
+from hwtrain.synapse.laws.base import WALKED, Branch, Stepwise
 from hwtrain.synapse.lines import tiles
 
 if TYPE_CHECKING:
@@ -43,6 +43,18 @@ class ForC:
         }
         self.law = str(array._card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
+        law = cells.law
+        self.walked = isinstance(law, Stepwise)
+        # In Python, trains longer than WALKED flow by another formula: C does not walk them.
+        self.lacks["rounded pulses of a law that is walked"] = (
+            self.walked and array.options.update == "rounded-pulse"
+        )
+        self.lacks[f"refreshes by more than {WALKED} pulses of a law that is walked"] = (
+            self.walked
+            and isinstance(array.cell, UnidirectionalLtp)
+            and array.cell.refresh != "none"
+            and max(cells.edges(way).numel() for way in array.cell.polarities) > WALKED
+        )
         rows = (cells.low, cells.high, *self._way(cells.up), *self._way(cells.down))
         self.kind = self._kind()
         own = [row for row in rows if row.ndim]
@@ -61,6 +73,9 @@ class ForC:
             "own": self._portions(own) if own else zeros(1, dtype=torch.float32),
             "typical": torch.tensor([0.0 if row.ndim else float(row) for row in rows], dtype=torch.float32),
             "life": life.to(torch.int32),
+            "bent": torch.tensor(
+                [law.terms("up"), law.terms("down")] if isinstance(law, Stepwise) else [[0.0]]
+            ),
             "edges_up": cells.edges("up").cpu(),
             "edges_down": cells.edges("down").cpu(),
             "columns": zeros(in_),
@@ -164,6 +179,7 @@ class ForC:
             dw=array.step,
             update=array.options.update,
             cell=self.cell,
+            law=self.law,
             kind=self.kind,
             refresh=array.cell.refresh,
             refresh_every=array.cell.refresh_every,
@@ -178,7 +194,10 @@ class ForC:
         )
 
     def _way(self, branch: Branch) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the affine law: first step, mid-range step in units of it, share of the travel lost a pulse."""
+        """First step, mid-range step in units of it, affine: share of the travel that a pulse loses."""
+        if self.walked:
+            half = self.array.cells.law.middle_step(Branch(torch.ones_like(branch.bend), branch.bend))
+            return branch.step, half, torch.zeros(())
         width = self.array.cells.high - self.array.cells.low
         lost = (branch.step * branch.bend / width).clamp(max=1.0)
         return branch.step, 1 - branch.bend / 2, lost.masked_fill(lost.abs() < STRAIGHT, 0.0)
@@ -191,7 +210,7 @@ class ForC:
         deviation loses, but for higher orders: (n e)^2 / 12 and, up to lost = 0.2, 6 lost^2 n e / 4 at most.
         """
         variation, cells = self.array._card.variation, self.array.cells
-        if variation.c2c_kind != "mult":
+        if variation.c2c_kind != "mult" or self.walked:
             return variation.c2c_kind
         sigma, width = variation.c2c_rel_step, cells.high - cells.low
         for branch in (cells.up, cells.down):

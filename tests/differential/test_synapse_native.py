@@ -45,6 +45,31 @@ ROUGH = {
 SOFT = {"law": "affine", "step_up": 0.02, "step_down": 0.03, "curvature_up": 1.0, "curvature_down": 0.9}
 LABELS = {"law": "affine", "levels_up": 60, "levels_down": 40, "label_up": 2.4, "label_down": -4.9}
 STRAIGHT = {"law": "linear", "levels_up": 50, "levels_down": 30}
+WALKED = {
+    "exp-step": {
+        "law": "exp-step",
+        **{"dw_min": 0.05, "up_down": 0.2, "w_min": -1.0, "w_max": 1.0, "a": 0.5, "b": 0.1},
+        **{"gamma_up": 5.0, "gamma_down": 4.0, "amp_up": 0.04, "amp_down": 0.04},
+    },
+    "pow-step": {
+        "law": "pow-step",
+        **{"step_up": 0.03, "step_down": 0.05, "power_up": 0.4, "power_down": 2.3},
+    },
+    "piecewise": {
+        "law": "piecewise",
+        **{"step_up": 0.03, "step_down": 0.02, "up": [1.5, 0.4, 0.9, 0.2], "down": [0.3, 1.0, 2.0]},
+    },
+    "cdf-table": {
+        "law": "cdf-table",
+        **{"g": [0.0, 0.1, 0.7, 1.0], "up": [0.05, 0.03, 0.02, 0.01], "down": [0.02, 0.01, 0.04, 0.03]},
+    },
+}
+WALKS_NOW = [
+    ("exp-step", "mult", "single"),
+    ("pow-step", "add", "alternating-pair"),
+    ("piecewise", "mult", "alternating-pair"),
+    ("cdf-table", "add", "single"),
+]
 
 WIRES = {
     "noise": {"noise_rel": 0.2},
@@ -134,6 +159,40 @@ def test_scatter_of_every_kind_is_the_same(update: str, kind: str) -> None:
     net, _ = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1, steps=1)
     assert {array._for_c.kind for _, array in net.arrays() if isinstance(array, CrossbarArray)} == {kind}
     assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
+
+
+@pytest.mark.parametrize(
+    ("law", "kind", "cell"),
+    [
+        pytest.param(*case, marks=() if case in WALKS_NOW else pytest.mark.slow)
+        for case in itertools.product(WALKED, ("add", "mult"), ("single", "alternating-pair"))
+    ],
+)
+def test_a_law_without_a_closed_form_walks_the_same(law: str, kind: str, cell: str) -> None:
+    scatter = ROUGH["variation"] | {"c2c_kind": kind}
+    device = synapse_card(WALKED[law], **ROUGH | {"variation": scatter, "pulse": {"endurance": 40}})
+    options = Options("stochastic-pulse", cell, weight_range=1.0)  # so that trains are long
+    assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
+
+
+@pytest.mark.parametrize(
+    "cell", ["unidirectional-ltp", pytest.param("unidirectional-ltd", marks=pytest.mark.slow)]
+)
+def test_pairs_of_a_law_without_a_closed_form_are_refreshed_alike(cell: str) -> None:
+    device, options = synapse_card(WALKED["piecewise"], **ROUGH), Options("sign-pulse", cell, "full-init", 7)
+    assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
+
+
+@pytest.mark.parametrize(
+    ("law", "update", "cell", "said"),
+    [
+        ("exp-step", "rounded-pulse", "single", "rounded pulses of a law that is walked"),
+        ("pow-step", "sign-pulse", "unidirectional-ltd", "refreshes by more than 64 pulses"),
+    ],
+)
+def test_trains_that_python_does_not_walk_are_refused(law: str, update: str, cell: str, said: str) -> None:
+    with pytest.raises(IncompatibleRule, match=f"layer fc1.weight: {said}.*--engine torch"):
+        trained("native", synapse_card(WALKED[law]), Options(update, cell), mlp("5-4", "tanh"), (5,), 1)
 
 
 @pytest.mark.parametrize("refresh", ["threshold", "periodic", "full-init", "none"])

@@ -8,6 +8,8 @@
 
 #include <math.h>
 
+#include "hwt_laws.h"
+
 enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE, HWT_ROUNDED_PULSE };        /* updates */
 enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
        HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
@@ -15,7 +17,7 @@ enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refr
 enum { HWT_ADD, HWT_MULT, HWT_MULT_FINE };                               /* scatter of a step */
 enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS, HWT_REFRESHING, HWT_COUNTS };
 /* Rows of parameters: the ends; for each way the first step, the share of it that a step at mid-range is, and
- * the share of the travel that a pulse loses. */
+ * the share of the travel that a pulse of the affine law loses. */
 enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, HWT_DOWN_HALF, HWT_DOWN_LOSS,
        HWT_ROWS };
 
@@ -60,7 +62,7 @@ typedef struct {
 
 /* One array at work: what every pulse needs to know. */
 typedef struct {
-    int32_t branches, groups, out, in_, weights, portions, varied, varies, lives, ups, downs, cell, kind;
+    int32_t branches, groups, out, in_, weights, portions, varied, varies, lives, ups, downs, cell, kind, law, terms;
     float rel_range, rel_step;
     float *g;                             /* (branches, weights) */
     int32_t *wear;                        /* (branches, weights) */
@@ -68,6 +70,7 @@ typedef struct {
     const float *own;                     /* (branches, portions, varied, HWT_PORTION): rows that vary */
     float typical[HWT_ROWS][HWT_PORTION]; /* the others, as often as a portion has cells */
     const int32_t *life;                  /* (1) or (branches, weights): a cell with so much wear is stuck */
+    const float *bent;                    /* (2, terms): what a walked law knows of LTP and of LTD */
     const float *edges[2];                /* (ups), (downs): travel half way between pulses of a typical device */
 } hwt_array;
 
@@ -193,6 +196,35 @@ HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32
     tally->counts[HWT_CLIPPED] += lost_pulses;
 }
 
+/* hwt_move by a law that is walked, on the cells that have pulses. */
+static inline void hwt_step_on(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const row[HWT_ROWS],
+                               int32_t at, const int32_t *life, float *g, int32_t *wear, const int32_t *pulses,
+                               const float *noise)
+{
+    for (int32_t c = 0; c < cells; c++) {
+        if (pulses[c] == 0)
+            continue;
+        const int rising = pulses[c] > 0, frozen = wear[c] >= life[c];
+        const int32_t count = rising ? pulses[c] : -pulses[c];
+        const float low = row[HWT_LOW][at + c], high = row[HWT_HIGH][at + c], width = high - low, before = g[c];
+        const float step = row[rising ? HWT_UP_STEP : HWT_DOWN_STEP][at + c] / width;
+        const float middle = step * row[rising ? HWT_UP_HALF : HWT_DOWN_HALF][at + c];
+        const float travel = (rising ? before - low : high - before) / width, range = a->rel_range / width;
+        double variance;
+        const float mean = (float)hwt_walk(a->law, a->bent + (rising ? 0 : a->terms), a->terms, travel, step, count,
+                                           a->rel_step, a->kind == HWT_ADD ? middle : 0.0f, &variance);
+        const float deviation = sqrtf((float)variance + (float)count * range * range);
+        const float after = (mean + deviation * noise[c]) * width;
+        const float moved = rising ? low + after : high - after;
+        const float least = HWT_TINY * (float)count * hwt_lesser(middle, step);
+        const int still = hwt_lesser(1.0f, hwt_greater(0.0f, mean)) - travel < least;
+        g[c] = frozen ? before : hwt_lesser(high, hwt_greater(low, moved));
+        wear[c] += count;
+        tally->counts[rising ? HWT_UP : HWT_DOWN] += count;
+        tally->counts[HWT_CLIPPED] += still | frozen ? count : 0;
+    }
+}
+
 /* hwt_move, made for the longest train that is among the pulses and for the device's scatter. */
 static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t cells, const float *const *row,
                                  int32_t at, const int32_t *life, float *g, int32_t *wear,
@@ -212,7 +244,9 @@ static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t c
         else                                 \
             HWT_MADE_FOR(24, long_kind);     \
     } while (0)
-    if (a->kind == HWT_MULT_FINE)
+    if (a->law != HWT_LINEAR && a->law != HWT_AFFINE)
+        hwt_step_on(a, tally, cells, row, at, life, g, wear, pulses, noise);
+    else if (a->kind == HWT_MULT_FINE)
         HWT_MADE_BY(HWT_MULT_FINE, HWT_MULT);
     else if (a->kind == HWT_MULT)
         HWT_MADE_BY(HWT_MULT, HWT_MULT);
@@ -596,16 +630,17 @@ static inline int64_t hwt_rounded_slots(const hwt_pair *pair, int32_t in_, int32
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
  * refresh that the policy asks for.
  * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (tallies, 7), own (owned), typical (8),
- * life (lives), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines: in_ + out),
+ * life (lives), bent (2, terms), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines: in_ + out),
  * sent (sends: threads * out), x (pairs, groups, in_), d (pairs, groups, out) */
 static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t turns,
-                                  int32_t tallies, int32_t owned, int32_t lives, int32_t ups, int32_t downs, int32_t lines,
+                                  int32_t tallies, int32_t owned, int32_t lives, int32_t ways, int32_t terms, int32_t ups,
+                                  int32_t downs, int32_t lines,
                                   int32_t sends, int32_t pairs, double scale, double dw, int32_t update,
-                                  int32_t cell, int32_t kind, int32_t refresh, int64_t refresh_every, int32_t varies,
+                                  int32_t cell, int32_t law, int32_t kind, int32_t refresh, int64_t refresh_every, int32_t varies,
                                   float rel_range, float rel_step, uint32_t update0, uint32_t update1, uint32_t pulse0,
                                   uint32_t pulse1, uint32_t step, float *g, int32_t *wear, uint8_t *turn,
                                   int64_t *updates, int64_t *counts, const float *own, const float *typical,
-                                  const int32_t *life, const float *edges_up, const float *edges_down,
+                                  const int32_t *life, const float *bent, const float *edges_up, const float *edges_down,
                                   int32_t *columns, int32_t *rows, int32_t *falling, int32_t *live, uint8_t *sent,
                                   const float *x, const float *d HWT_TEAM)
 {
@@ -613,9 +648,9 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
     const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
     const int one_way = cell == HWT_UNIDIRECTIONAL_LTP || cell == HWT_UNIDIRECTIONAL_LTD;
     hwt_array a = {branches, groups, out, in_, weights, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
-                   cell, kind, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, {edges_up, edges_down}};
+                   cell, kind, law, terms, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, bent, {edges_up, edges_down}};
     hwt_tally tally = {{0}};
-    (void)turns; (void)tallies; (void)owned; (void)lines; (void)sends;
+    (void)turns; (void)tallies; (void)owned; (void)ways; (void)lines; (void)sends;
     for (int32_t k = 0; k < HWT_ROWS; k++)
         for (int32_t c = 0; c < HWT_PORTION && !(varies >> k & 1); c++)
             a.typical[k][c] = typical[k];

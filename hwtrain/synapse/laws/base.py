@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STILL = 1e-13
 """A pulse that moves a cell by less than this share of its range moves it no more."""
-_WALKED = 64
+WALKED = 64
 """Longest train that cells which differ walk pulse by pulse; longer ones (write-verify) flow."""
 
 
@@ -105,6 +105,10 @@ class Stepwise(Law):
     def shape(self, travel: Float[Tensor, "cells"], bend: Tensor) -> Float[Tensor, "cells"]:
         """The step at this travel, 0 to 1, in units of the first step."""
 
+    @abstractmethod
+    def terms(self, direction: Literal["up", "down"]) -> list[float]:
+        """What ``shape`` knows of this branch, as devices/synapse/src/hwt_laws.h takes it."""
+
     def advance(
         self, travel: Float[Tensor, "cells"], n: Int[Tensor, "cells"], branch: Branch
     ) -> Float[Tensor, "cells"]:
@@ -114,7 +118,7 @@ class Stepwise(Law):
         step, bend = _each(branch, travel)
         if all(bool((each == each[0]).all()) for each in (travel, step, bend)):
             return self._staircase(travel[:1], n, Branch(step[:1], bend[:1]))
-        long = n > _WALKED
+        long = n > WALKED
         travel = self._flow(travel, n, step, bend).where(long, travel)
         going = ((n > 0) & ~long).nonzero()[:, 0]
         done = 0
@@ -171,8 +175,8 @@ class Stepwise(Law):
         import torch
 
         travel = travel.clone()
-        for value in sorted(set(bend[n > _WALKED].tolist())):
-            where = ((n > _WALKED) & (bend == value)).nonzero()[:, 0]
+        for value in sorted(set(bend[n > WALKED].tolist())):
+            where = ((n > WALKED) & (bend == value)).nonzero()[:, 0]
             share = torch.linspace(0, 1, 4097, dtype=torch.float64, device=travel.device)
             grid = 1 - (1 - share) ** 3  # dense at the far end, where steps may vanish
             shape = self.shape(grid, grid * 0 + value).clamp(min=1e-9)
@@ -232,6 +236,12 @@ class Table(Stepwise):
             ]
         up, down = (_between(travel.contiguous(), *row) for row in self._tensors[place])
         return up.where(bend < 0.5, down)
+
+    def terms(self, direction: Literal["up", "down"]) -> list[float]:
+        """Travels, then the steps there in units of the first; the last of each as often as needed."""
+        at, steps = self._rows[direction == "down"]
+        short = max(len(row) for row, _ in self._rows) - len(at)
+        return [*at, *at[-1:] * short, *(step / steps[0] for step in [*steps, *steps[-1:] * short])]
 
 
 def _between(x: Tensor, at: Tensor, y: Tensor) -> Tensor:

@@ -88,6 +88,10 @@ class ExpStep(Stepwise):
         amp, rate = up + (down - up) * bend, rise + (fall - rise) * bend
         return (1 - amp * (rate * travel.clamp(0, 1)).exp()).clamp(min=0) / (1 - amp)
 
+    def terms(self, direction: Literal["up", "down"]) -> list[float]:
+        """(amplitude, rate)."""
+        return list(self._bent[direction == "down"])
+
 
 def _branch(p: ExpStepParams, way: str) -> tuple[float, float, float]:
     """(step without the exponential, amplitude at the branch's start, rate), in travel."""

@@ -65,6 +65,10 @@ class PowStep(Stepwise):
         """(1 - travel)^power."""
         return (1 - travel.clamp(0, 1)) ** bend
 
+    def terms(self, direction: Literal["up", "down"]) -> list[float]:
+        """(power)."""
+        return [self.nominal(direction)[1]]
+
     def advance(
         self, travel: Float[Tensor, "cells"], n: Int[Tensor, "cells"], branch: Branch
     ) -> Float[Tensor, "cells"]:
