@@ -16,8 +16,8 @@ from hwtrain.sim.elf import sizes
 ESTIMATE = {"m55": (2600, 28), "v2f16": (3300, 24), "rvv": (1430, 48), "float32": (2500, 0)}
 """Bytes for every kernel that is used, and for every call.
 
-Beside what GCC 12.2 and clang make at -O3 of an MLP, a DS-CNN and two ResNet-8 in strips, 31 % too low to
-83 % too high; for float32 on a Cortex-M7 (MLP, DS-CNN, ResNet-8), 5 % too low to 8 % too high.
+Beside what GCC 12.2 and clang make at -O3 of eight steps, from a small MLP to ResNet-8 in strips, 31 % too
+low to 83 % too high; for float32 on a Cortex-M7 (MLP, DS-CNN, ResNet-8), 5 % too low to 8 % too high.
 """
 
 
@@ -29,7 +29,7 @@ class CodeSize:
     says: str
 
 
-def guessed_size(program: Program, back_end: str, why: str = "nobody asked") -> CodeSize:
+def guessed_size(program: Program, back_end: str, why: str = "not asked for") -> CodeSize:
     """By the number of kernels and of calls."""
     calls = [call for nodes in program.entries.values() for call in walk(nodes)]
     a_kernel, a_call = ESTIMATE[back_end]

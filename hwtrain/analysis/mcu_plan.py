@@ -237,18 +237,17 @@ def refusal(ask: Ask, name: str, its: McuCard, found: Planned) -> str:
     needs = found.needs if what == "RAM" else sum(found.flash.values())
     room = found.ram_bytes if what == "RAM" else found.flash_bytes or 0
     head = f"{ask.net}: {name} lacks {_kb(found.over)} of {what}: it needs {_kb(needs)} and has {_kb(room)}"
-    for told, smaller in _smaller(ask):
-        try:
-            other = planned(smaller, name, its)
-        except ConfigError:  # a net without normalisations, which cannot stand still
-            continue
+    normed = any(kernel.startswith("norm.") for kernel in found.step.kernels)
+    for told, smaller in _smaller(ask, normed):
+        other = planned(smaller, name, its, compiled=True)
         if not other.over:
-            return f"{head}: {told} would fit, with {_kb(other.needs)}"
+            takes = other.needs if what == "RAM" else sum(other.flash.values())
+            return f"{head}: {told} would fit, with {_kb(takes)}"
     return f"{head}: take a smaller net or another card (--target all ranks them)"
 
 
-def _smaller(ask: Ask) -> Iterator[tuple[str, Ask]]:
-    """Changes that need less, the mildest first."""
+def _smaller(ask: Ask, normed: bool) -> Iterator[tuple[str, Ask]]:
+    """Changes that need less, the mildest first; ``normed``: it has normalisations, which can stand still."""
     given = asdict(ask)
     for device in SMALLER if ask.device == "fp16" else ():
         yield f"--device {device}", Ask(**given | {"device": device})
@@ -259,12 +258,13 @@ def _smaller(ask: Ask) -> Iterator[tuple[str, Ask]]:
     if ask.rule != "shallow":
         given["rule_options"] = None
         yield "--rule shallow (the last layer learns)", Ask(**given | {"rule": "shallow"})
-        still = given | {"rule": "shallow", "rule_options": "still=true"}
-        yield "--rule shallow --rule-options still=true", Ask(**still)
+        if normed:
+            still = given | {"rule": "shallow", "rule_options": "still=true"}
+            yield "--rule shallow --rule-options still=true", Ask(**still)
         for device in SMALLER if ask.device == "fp16" else ():
             less = given | {"rule": "shallow", "batch": 1, "device": device}
             yield f"--rule shallow --batch 1 --device {device}", Ask(**less)
-    elif "still" not in (ask.rule_options or ""):
+    elif normed and "still" not in (ask.rule_options or ""):
         options = ",".join(filter(None, [ask.rule_options, "still=true"]))
         yield f"--rule-options {options}", Ask(**given | {"rule_options": options})
 

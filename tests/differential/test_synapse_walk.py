@@ -21,7 +21,6 @@ from tests.helpers import synapse_card
 from tests.programs import O1
 
 SOURCE = """
-#include <stdint.h>
 #include "hwt_laws.h"
 void walk(int32_t law, const float *bent, int32_t terms, float travel, float step, int32_t n, float sigma,
           float middle, double *found)

@@ -255,6 +255,24 @@ def test_what_is_said_to_fit_fits() -> None:
         assert (planned(Ask("640-64-10", (640,), 10, device=device), "m", small).over == 0) == fits
 
 
+def test_what_is_said_to_fit_fits_in_flash_as_compiled() -> None:
+    ask, its = Ask("64-32-10", (64,), 10), mcu("cortex-m4f")
+    less = Ask("64-32-10", (64,), 10, device="fp16-stochastic")
+    its = its.model_copy(update={"core": its.core.model_copy(update={"code": "m55"})})
+    needed = sum(planned(less, "m", its, compiled=True).flash.values())
+    assert sum(planned(less, "m", its).flash.values()) > needed  # the estimate alone would refuse it
+    assert its.memory.flash is not None
+    size = its.memory.flash.bytes_.model_copy(update={"value": needed})
+    flash = its.memory.flash.model_copy(update={"bytes_": size})
+    its = its.model_copy(update={"memory": its.memory.model_copy(update={"flash": flash})})
+    found = planned(ask, "m", its, compiled=True)
+    assert found.over == sum(found.flash.values()) - needed > 0
+    line = mcu_plan.refusal(ask, "m", its, found)
+    assert "lacks" in line
+    assert f"of flash: it needs {sum(found.flash.values()) / 1024:,.0f} kB" in line
+    assert f"--device fp16-stochastic would fit, with {needed / 1024:,.0f} kB" in line
+
+
 def test_the_command_writes_a_plan_and_its_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@
 #define HWT_LAWS_H
 
 #include <math.h>
+#include <stdint.h>
 
 enum { HWT_LINEAR, HWT_AFFINE, HWT_EXP_STEP, HWT_POW_STEP, HWT_PIECEWISE, HWT_CDF_TABLE }; /* laws */
 
