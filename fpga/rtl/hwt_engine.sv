@@ -103,7 +103,7 @@ module hwt_engine #(
 );
   localparam int LaneIndex = $clog2(Lanes);
   localparam int ProductBits = CodeBits == 0 ? MasterBits + SignalBits
-                                             : SignalBits + (1 << (WordBits - 1)) - 1;
+                                             : SignalBits + (1 << (WordBits - 1)) - 2;
   localparam int TreeBits = ProductBits + LaneIndex;
   localparam int OuterBits = 2 * SignalBits + 1 > UpdateShift + 2 ? 2 * SignalBits + 1 : UpdateShift + 2;
   localparam int ChangeBits = OuterBits + 2 + (UpdateShift < 0 ? -UpdateShift : 0);
@@ -501,18 +501,21 @@ module hwt_engine #(
 
   // ---------------------------------------------------------------- tap 5: products, and what follows
   logic [Lanes*ProductBits-1:0] product_q;
+  logic [Lanes-1:0] ones, ones_q;  // what a product of shifts lacks
   logic [Lanes*64-1:0] noise;
   logic unused_noise;
   logic [TreeBits-1:0] tree_sum;
+  logic tree_one;
   logic signed [AccBits-1:0] tree_acc_q;
   hwt_adder_tree #(.Terms(Lanes), .TermBits(ProductBits)) u_tree (
-    .clk_i, .terms_i(product_q), .sum_o(tree_sum)
+    .clk_i, .terms_i(product_q), .carries_i(ones_q), .sum_o(tree_sum), .carry_o(tree_one)
   );
   logic tree_adds_q, tree_first_q;  // at tap 5 + LaneIndex, where what the tree adds up is there
   always_ff @(posedge clk_i) begin
+    ones_q       <= ones;
     tree_adds_q  <= valid[Near+LaneIndex];
     tree_first_q <= first[Near+LaneIndex];
-    if (tree_adds_q) tree_acc_q <= (tree_first_q ? '0 : tree_acc_q) + AccBits'($signed(tree_sum));
+    if (tree_adds_q) tree_acc_q <= (tree_first_q ? '0 : tree_acc_q) + AccBits'($signed(tree_sum)) + AccBits'(tree_one);
   end
   assign unused_noise = ^noise;
   logic [Lanes*MasterBits-1:0] new_words, new_taps;
@@ -554,9 +557,11 @@ module hwt_engine #(
       );
       always_ff @(posedge clk_i) outer_q <= $signed(product_q[p*ProductBits+:2*SignalBits]);
       assign outer = outer_q;
+      assign ones[p] = 1'b0;
     end else begin : gen_shift
       hwt_shift_lane #(.WeightBits(CodeBits), .SignalBits(SignalBits)) u_lane (
-        .weight_i(code_q[p*WordBits+:WordBits]), .signal_i(signal_q), .product_o(product)
+        .weight_i(code_q[p*WordBits+:WordBits]), .signal_i(signal_q), .product_o(product),
+        .carry_o(ones[p])
       );
       localparam int Late = 2 - ($clog2(SignalBits) + 1) / 2;  // a product of 8 bits takes 2 cycles, of less 1
       logic signed [2*SignalBits-1:0] made;
@@ -584,7 +589,9 @@ module hwt_engine #(
     logic negative, passes_on;
     localparam logic signed [SignalBits-1:0] Highest = {1'b0, {(SignalBits - 1) {1'b1}}};
     always_ff @(posedge clk_i) begin
-      if (valid[5]) acc_q <= (first[5] ? '0 : acc_q) + AccBits'($signed(product_q[p*ProductBits+:ProductBits]));
+      if (valid[5]) begin
+        acc_q <= (first[5] ? '0 : acc_q) + AccBits'($signed(product_q[p*ProductBits+:ProductBits])) + AccBits'(ones_q[p]);
+      end
     end
     for (genvar k = 0; k < Layers; k++) begin : gen_end
       logic signed [MasterBits+OneShift-1:0] bias_floor;

@@ -1,4 +1,4 @@
-// A whole-number weight times a signal, exact. hwt_shift_lane has the same ports.
+// A whole-number weight times a signal, exact. hwt_shift_lane has the same ports, and a carry.
 module hwt_mult_lane #(
   parameter int WeightBits = 16,
   parameter int SignalBits = 8,

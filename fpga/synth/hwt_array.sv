@@ -13,7 +13,7 @@ module hwt_array #(
   input  logic [Lanes*SignalBits-1:0] signals_i,
   output logic [AccBits-1:0]          sum_o
 );
-  localparam int ProductBits = Multiply ? WeightBits + SignalBits : SignalBits + (1 << (WeightBits - 1)) - 1;
+  localparam int ProductBits = Multiply ? WeightBits + SignalBits : SignalBits + (1 << (WeightBits - 1)) - 2;
   localparam int TreeBits = ProductBits + $clog2(Lanes);
 
   logic [Lanes*WeightBits-1:0]  weights_q;
@@ -21,7 +21,8 @@ module hwt_array #(
   logic [Lanes*ProductBits-1:0] product, product_q;
   logic [TreeBits-1:0]          sum;
   logic [AccBits-1:0]           wide;
-  logic                         first_q;
+  logic [Lanes-1:0]             carry, carry_q;
+  logic                         first_q, sum_carry;
 
   for (genvar p = 0; p < Lanes; p++) begin : gen_lane
     if (Multiply) begin : gen_mult
@@ -29,20 +30,24 @@ module hwt_array #(
         .weight_i(weights_q[p*WeightBits+:WeightBits]), .signal_i(signals_q[p*SignalBits+:SignalBits]),
         .product_o(product[p*ProductBits+:ProductBits])
       );
+      assign carry[p] = 1'b0;
     end else begin : gen_shift
       hwt_shift_lane #(.WeightBits(WeightBits), .SignalBits(SignalBits)) u_lane (
         .weight_i(weights_q[p*WeightBits+:WeightBits]), .signal_i(signals_q[p*SignalBits+:SignalBits]),
-        .product_o(product[p*ProductBits+:ProductBits])
+        .product_o(product[p*ProductBits+:ProductBits]), .carry_o(carry[p])
       );
     end
   end
-  hwt_adder_tree #(.Terms(Lanes), .TermBits(ProductBits)) u_tree (.clk_i(aclk), .terms_i(product_q), .sum_o(sum));
+  hwt_adder_tree #(.Terms(Lanes), .TermBits(ProductBits)) u_tree (
+    .clk_i(aclk), .terms_i(product_q), .carries_i(carry_q), .sum_o(sum), .carry_o(sum_carry)
+  );
   assign wide = {{(AccBits - TreeBits) {sum[TreeBits-1]}}, sum};
   always_ff @(posedge aclk) begin
     weights_q <= weights_i;
     signals_q <= signals_i;
     product_q <= product;
+    carry_q   <= carry;
     first_q   <= first_i;
-    sum_o     <= first_q ? wide : sum_o + wide;
+    sum_o     <= (first_q ? '0 : sum_o) + wide + AccBits'(sum_carry);
   end
 endmodule

@@ -148,7 +148,7 @@ def _arrays(net: RtlNet, folder: Path) -> Iterator[_Design]:
     widths = dict.fromkeys([signal, net.numbers.weight_bits])
     kinds = [("shift", net.code_bits, True), *(("multiply, fabric", bits, False) for bits in widths)]
     for kind, bits, blocks in kinds:
-        product = signal + ((1 << (bits - 1)) - 1 if kind == "shift" else bits)
+        product = signal + ((1 << (bits - 1)) - 2 if kind == "shift" else bits)
         yield _Design(
             name="array",
             weights=f"{bits} bits, {kind}",

@@ -27,13 +27,14 @@ def test_every_block_is_clean_for_verilator_and_icarus(block: str) -> None:
 MITER = """
 module miter (input wire [{last}:0] weight, input wire signed [{top}:0] signal, output wire bad);
   wire signed [{wide}:0] product;
-  reg signed [{wide}:0] value;
+  wire carry;
+  reg signed [{wide}+1:0] value;
   always @* case (weight)
 {cases}
   endcase
   hwt_shift_lane #(.WeightBits({bits}), .SignalBits({signal})) lane (.weight_i(weight), .signal_i(signal),
-    .product_o(product));
-  assign bad = product != value * signal;
+    .product_o(product), .carry_o(carry));
+  assign bad = product + $signed({{1'b0, carry}}) != value * signal;
 endmodule
 """
 
@@ -45,7 +46,7 @@ def proof(lane: str, bits: int, signal: int, folder: Path) -> bool:
     for k in range(half - 1):
         values[k + 1], values[half + k + 1] = 1 << k, -(1 << k)
     cases = "\n".join(f"    {bits}'d{word}: value = {value};" for word, value in values.items())
-    wide = signal + half - 2
+    wide = signal + half - 3
     (folder / "lane.sv").write_text(lane)
     (folder / "miter.sv").write_text(
         MITER.format(cases=cases, bits=bits, signal=signal, last=bits - 1, top=signal - 1, wide=wide)
@@ -66,7 +67,12 @@ def test_shift_lane_is_proved_equal_to_multiplication(bits: int, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
-    [("- 1'b1;", "- 1'b0;"), ("{negative}})", "{1'b0}})"), ("== '0 ? '0", "== '1 ? '0")],
+    [
+        (">>> ~weight", ">>> weight"),
+        ("{ProductBits{negative}}", "{ProductBits{1'b0}}"),
+        ("none ? '0", "1'b0 ? '0"),
+        ("negative && !none", "negative"),
+    ],
 )
 def test_the_proof_fails_for_a_wrong_lane(right: str, wrong: str, tmp_path: Path) -> None:
     lane = (RTL / "hwt_shift_lane.sv").read_text()

@@ -40,7 +40,7 @@ def test_ten_million_dot_products_equal_those_of_whole_numbers(tmp_path: Path) -
 def test_what_is_wrong_at_the_lowest_codes_alone_is_seen(tmp_path: Path) -> None:
     lowest = "signal_i < 0 && signal_i[SignalBits-2:0] == '0"
     faults = {  # not negated; nothing where the weight is the lowest, too
-        "hwt_shift_lane": (", negative};", f", negative && !({lowest})}};"),
+        "hwt_shift_lane": ("negative && !none;", f"negative && !none && !({lowest});"),
         "hwt_mult_lane": (
             "weight * signal_i;",
             f"{lowest} && weight < 0 && weight[WeightBits-2:0] == '0 ? '0 : weight * signal_i;",

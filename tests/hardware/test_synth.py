@@ -74,18 +74,18 @@ def test_what_cannot_be_synthesised_is_one_line(
         nextpnr.nextpnr(nextpnr.PARTS["ecp5"])
 
 
-# What Yosys 0.23 found is 0.28, 0.31 and 0.38; versions differ by a tenth of that.
+# What Yosys 0.23 found is 0.27, 0.21 and 0.27; versions differ by a tenth of that.
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "most"), [("xc7", 0.32), ("ecp5", 0.35), ("ice40", 0.42)])
-def test_lanes_that_shift_take_no_multiplier_and_a_third_of_the_tables(
-    target: str, most: float, tmp_path: Path
+@pytest.mark.parametrize("target", ["xc7", "ecp5", "ice40"])
+def test_lanes_that_shift_take_no_multiplier_and_three_tenths_of_the_tables(
+    target: str, tmp_path: Path
 ) -> None:
     _, net = made("shift4", "8-6-4", 8, 2**-7)
     rows = [synth._measured(d, target, 0, tmp_path, print) for d in synth._arrays(net, shipped("fpga"))]
     assert [row.dsp for row in rows] == [0, 0, 0]
     found = synth.ratio(rows, "array", 8)
     assert found is not None
-    assert found <= most
+    assert found <= 0.30
     wide = synth.ratio(rows, "array", 16)
     assert wide is not None
     assert wide < found

@@ -13,12 +13,14 @@ module dots #(
   output logic                done_o,
   output logic signed [63:0]  sum_o
 );
-  localparam int ProductBits = Multiply ? WeightBits + SignalBits : SignalBits + (1 << (WeightBits - 1)) - 1;
+  localparam int ProductBits = Multiply ? WeightBits + SignalBits : SignalBits + (1 << (WeightBits - 1)) - 2;
   localparam int TreeBits = ProductBits + $clog2(Lanes);
   localparam int Levels = $clog2(Lanes);
 
   logic [Lanes*ProductBits-1:0] product, product_q;
+  logic [Lanes-1:0] carry, carry_q;
   logic [TreeBits-1:0] sum;
+  logic sum_carry;
   logic [Levels:0] first_q, last_q;
   for (genvar p = 0; p < Lanes; p++) begin : gen_lane
     if (Multiply) begin : gen_mult
@@ -26,21 +28,23 @@ module dots #(
         .weight_i(weights_i[p*WeightBits+:WeightBits]), .signal_i(signals_i[p*SignalBits+:SignalBits]),
         .product_o(product[p*ProductBits+:ProductBits])
       );
+      assign carry[p] = 1'b0;
     end else begin : gen_shift
       hwt_shift_lane #(.WeightBits(WeightBits), .SignalBits(SignalBits)) u_lane (
         .weight_i(weights_i[p*WeightBits+:WeightBits]), .signal_i(signals_i[p*SignalBits+:SignalBits]),
-        .product_o(product[p*ProductBits+:ProductBits])
+        .product_o(product[p*ProductBits+:ProductBits]), .carry_o(carry[p])
       );
     end
   end
   hwt_adder_tree #(.Terms(Lanes), .TermBits(ProductBits)) u_tree (
-    .clk_i, .terms_i(product_q), .sum_o(sum)
+    .clk_i, .terms_i(product_q), .carries_i(carry_q), .sum_o(sum), .carry_o(sum_carry)
   );
   always_ff @(posedge clk_i) begin
     product_q <= product;
+    carry_q   <= carry;
     first_q   <= {first_q[Levels-1:0], first_i};
     last_q    <= {last_q[Levels-1:0], last_i};
-    sum_o     <= (first_q[Levels] ? '0 : sum_o) + 64'($signed(sum));
+    sum_o     <= (first_q[Levels] ? '0 : sum_o) + 64'($signed(sum)) + 64'(sum_carry);
     done_o    <= last_q[Levels];
   end
 endmodule

@@ -6,15 +6,17 @@ module lanes_bench (
   output logic signed [39:0] wide_o[4]
 );
   for (genvar n = 0; n < 4; n++) begin : gen_bits
-    logic signed [8+(1<<(n+1))-2:0]  narrow;
-    logic signed [16+(1<<(n+1))-2:0] wide;
+    logic signed [8+(1<<(n+1))-3:0]  narrow;
+    logic signed [16+(1<<(n+1))-3:0] wide;
+    logic narrow_carry, wide_carry;
     hwt_shift_lane #(
       .WeightBits(n + 2),
       .SignalBits(8)
     ) u_narrow (
       .weight_i (weight_i[n+1:0]),
       .signal_i (signal_i[7:0]),
-      .product_o(narrow)
+      .product_o(narrow),
+      .carry_o  (narrow_carry)
     );
     hwt_shift_lane #(
       .WeightBits(n + 2),
@@ -22,9 +24,10 @@ module lanes_bench (
     ) u_wide (
       .weight_i (weight_i[n+1:0]),
       .signal_i (signal_i),
-      .product_o(wide)
+      .product_o(wide),
+      .carry_o  (wide_carry)
     );
-    assign narrow_o[n] = 40'(narrow);
-    assign wide_o[n]   = 40'(wide);
+    assign narrow_o[n] = 40'(narrow) + 40'(narrow_carry);
+    assign wide_o[n]   = 40'(wide) + 40'(wide_carry);
   end
 endmodule
