@@ -196,7 +196,7 @@ def planned(ask: Ask, name: str, its: McuCard, *, compiled: bool = False) -> Pla
     nodes = program.entries["step"]
     lives = [
         Life(one, first, last, laid.offsets[one], buffers[one].nbytes)
-        for one, (first, last) in lifetimes(program, nodes).items()
+        for one, (first, last) in lifetimes(program.buffers, nodes).items()
     ]
     return Planned(
         card=name,

@@ -19,6 +19,27 @@ from hwtrain.kernels import dense, half, im2col, layout
 from hwtrain.kernels.base import Kernel, kernel
 
 Halves = NDArray[np.float16]
+ROWS, CHUNK = 64, 64
+"""HWT_CONV_ROWS and HWT_CHUNK of devices/mcu/src: a weight's gradient is summed in so many rows, position by
+position in chunks."""
+
+
+def sums(out: int, columns: int, batch: int, positions: int) -> int:
+    """Values of ``scratch`` by which a weight's gradient is summed so many columns at a time."""
+    rows, mixed = _at_a_time(out, batch, positions)
+    return columns * (rows + CHUNK // 2) + mixed
+
+
+def columns_at_a_time(sizes: dict[str, int]) -> int:
+    """Those for which a call of these sizes has the scratch."""
+    rows, mixed = _at_a_time(sizes["out"], sizes["batch"], sizes["positions"])
+    return (sizes["scratch"] - mixed) // (rows + CHUNK // 2)
+
+
+def _at_a_time(out: int, batch: int, positions: int) -> tuple[int, int]:
+    """Rows, and scratch for a chunk's errors where it may lie in two samples."""
+    rows = min(out, ROWS)
+    return rows, rows * CHUNK // 2 if batch > 1 and positions % CHUNK else 0
 
 
 @kernel(port="read", halves="own")

@@ -24,8 +24,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hwtrain.cards import Constant, McuCard, card
+from hwtrain.kernels import conv
 from hwtrain.program.ir import Call, Entry, Node, Program, Ref, Repeat, Sections, When
-from hwtrain.program.lean import CONV_COLUMNS, CONV_ROWS
 from hwtrain.program.trips import Copies, Form, Term, Tiling, trips
 from hwtrain.shipped import shipped
 from hwtrain.strict_toml import Strict
@@ -190,7 +190,9 @@ def cost_of(program: Program, call: Call, on: _Machine) -> Cost:
         form, groups, m, n, k = product
         macs = groups * m * n * k
         padded = groups * m * -(-n // on.code.columns) * on.code.columns * k
-        strip = (CONV_ROWS, CONV_COLUMNS) if call.kernel.startswith("conv.") else (STRIP_ROWS, STRIP_COLUMNS)
+        strip = STRIP_ROWS, STRIP_COLUMNS
+        if call.kernel.startswith("conv.add_"):
+            strip = conv.ROWS, conv.columns_at_a_time(call.sizes())
         instructions, accesses = _split(on, form, groups, m, n, k, strip)
     for values, per_value, per_call in _elements(call, on.code):
         share = -(-values // on.cores)
@@ -315,7 +317,7 @@ def _elements(call: Call, code: Code) -> list[tuple[int, float, float]]:
         patches = sizes["batch"] * sizes["positions"] * sizes["groups"] * sizes["in_"]
         name = call.kernel
         if _updates(call.kernel):
-            patches *= -(-sizes["out"] // CONV_ROWS)
+            patches *= -(-sizes["out"] // conv.ROWS)
             name = "conv.gradient"
         if _updates(call.kernel) or _back(call) or window != (1, 1, 0):
             found.append((patches, *(_known(name, code) or (GUESS, 0.0))))

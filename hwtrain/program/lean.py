@@ -4,7 +4,8 @@ patches   a convolution reads the image itself; the patches of a few positions a
 turned    channels stay first: no image is turned round for a product and back
 sooner    weights learn as soon as nothing still has to read them, so that their gradients need not wait
 strips    images that no gradient needs are made some rows at a time (hwtrain/program/strips.py)
-in place  a result lies over an operand that nobody reads again, where the kernel goes value by value
+again     what is cheap to make is made anew where it is read late (hwtrain/program/recompute.py)
+in place  a result lies over an operand that nobody reads again (hwtrain/program/in_place.py)
 
 The kernels that are put in are hwtrain/kernels/conv.py, affine.py and strip.py.
 
@@ -18,8 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hwtrain.kernels import conv
+from hwtrain.program.in_place import in_place, renamed, whole
 from hwtrain.program.ir import Buffer, Call, Entry, Format, Program, Ref, refs
 from hwtrain.program.plan import alive
+from hwtrain.program.recompute import recomputed
 from hwtrain.program.strips import strips
 
 PATCH_VALUES = 1 << 13
@@ -31,26 +35,10 @@ SUMS = 1 << 11
 """Sums of an input's gradient that are kept at a time, unless one channel has more."""
 CHANNELS = 16
 """Channels of an input's gradient at a time: beside their sums lie products of 32 positions."""
-POSITIONS, CONV_ROWS, CONV_COLUMNS, CHUNK = 32, 64, 48, 64
-"""HWT_POSITIONS, HWT_CONV_ROWS, HWT_CONV_COLUMNS and HWT_CHUNK of devices/mcu/src."""
-
-OVER = {
-    "affine.add": ("x",),
-    "affine.scale": ("x",),
-    "bias.add": ("y",),
-    "norm.batch_forward": ("x",),
-    "norm.batch_input_gradient": ("d",),
-    "norm.frozen_forward": ("x",),
-    "norm.frozen_input_gradient": ("d",),
-    "relu.forward": ("x",),
-    "relu.input_gradient": ("d", "y"),
-    "sigmoid.forward": ("x",),
-    "sigmoid.input_gradient": ("d", "y"),
-    "tanh.forward": ("x",),
-    "tanh.input_gradient": ("d", "y"),
-    "vector.add": ("a", "b"),
-}
-"""Operands over which the first result may lie: each value of theirs is read before its place is written."""
+CONV_COLUMNS = 48
+"""Columns of a weight's gradient that are summed at a time, unless memory is tight."""
+POSITIONS = 32
+"""HWT_POSITIONS of devices/mcu/src."""
 
 
 def lean(program: Program) -> Program:
@@ -58,12 +46,14 @@ def lean(program: Program) -> Program:
     if not program.halves:
         return program
     program = _turned(program)
-    best = _laid(program)
+    whole, best = program, _laid(program)
     for rows in STRIPS:
-        found = _laid(_in_strips(program, rows))
+        cut = _in_strips(whole, rows)
+        found = _laid(cut)
         if 4 * alive(found) <= 3 * alive(best):
-            best = found
-    return best
+            program, best = cut, found
+    tight = _laid(_again(program))
+    return tight if 10 * alive(tight) <= 9 * alive(best) else best
 
 
 def _turned(program: Program) -> Program:
@@ -83,10 +73,17 @@ def _in_strips(program: Program, rows: int) -> Program:
     return program
 
 
+def _again(program: Program) -> Program:
+    """Less kept, where most is alive."""
+    for entry, calls in _straight(program):
+        program = _with(program, entry, *recomputed(calls, program.buffers))
+    return program
+
+
 def _laid(program: Program) -> Program:
     """Results over operands."""
     for entry, calls in _straight(program):
-        program = _with(program, entry, _in_place(calls, program.buffers), program.buffers)
+        program = _with(program, entry, in_place(calls, program.buffers), program.buffers)
     return program
 
 
@@ -141,8 +138,8 @@ class _Turned:
             if buffer.role == "input" or (buffer.role == "temp" and writes.count(name) == 1)
         }
         for call in calls:
-            if not self._fused(_renamed(call, self._names)):
-                self._emit(_renamed(call, self._names))
+            if not self._fused(renamed(call, self._names)):
+                self._emit(renamed(call, self._names))
 
     def _emit(self, call: Call) -> None:
         """As it is, after those that it waits for, and those that wait to read what it changes."""
@@ -255,10 +252,7 @@ class _Turned:
             return False
         if len(of.shape) == 3:
             of = of.model_copy(update={"shape": (*of.shape, 1)})
-        rows, columns = min(w.shape[1], CONV_ROWS), min(w.shape[2], CONV_COLUMNS)
-        count = rows * columns + CHUNK * columns // 2
-        if batch > 1 and positions % CHUNK:
-            count += rows * CHUNK // 2
+        count = conv.sums(w.shape[1], min(w.shape[2], CONV_COLUMNS), batch, positions)
         tensors = call.tensors | {"x": of, "d": image}
         name = call.kernel.replace("half.", "conv.")
         self._scratched(call, name, tensors, call.numbers | window, "f32", count)
@@ -321,7 +315,7 @@ class _Turned:
         return Ref(buffer=name, shape=shape)
 
     def _whole(self, ref: Ref) -> bool:
-        return _whole(ref, self.buffers)
+        return whole(ref, self.buffers)
 
 
 ONE = {"filter_": 1, "stride": 1, "padding": 0}
@@ -336,19 +330,6 @@ def _changes(
     kernel: str, tensors: dict[str, Ref], numbers: dict[str, Any], results: list[Ref]
 ) -> dict[str, Any]:
     return {"kernel": kernel, "tensors": tensors, "numbers": numbers, "results": tuple(results)}
-
-
-def _whole(ref: Ref, buffers: dict[str, Buffer]) -> bool:
-    return ref.offset == 0 and ref.turn is None and math.prod(ref.shape) == buffers[ref.buffer].size
-
-
-def _renamed(call: Call, names: dict[str, str]) -> Call:
-    def ref(found: Ref) -> Ref:
-        name = found.buffer
-        return found.model_copy(update={"buffer": names[name]}) if name in names else found
-
-    tensors = {key: ref(value) for key, value in call.tensors.items()}
-    return call.model_copy(update={"tensors": tensors, "results": tuple(map(ref, call.results))})
 
 
 def _needed(calls: list[Call], buffers: dict[str, Buffer]) -> list[Call]:
@@ -386,27 +367,3 @@ def _depend(first: Call, second: Call) -> bool:
         or meet(first.writes(), second.writes())
         or meet(first.reads(), second.writes())
     )
-
-
-def _in_place(calls: list[Call], buffers: dict[str, Buffer]) -> list[Call]:
-    last = {ref.buffer: place for place, call in enumerate(calls) for ref in (*call.reads(), *call.writes())}
-    names: dict[str, str] = {}
-    found = []
-    for place, given in enumerate(calls):
-        call = _renamed(given, names)
-        for operand in OVER.get(call.kernel, ()):
-            into, made = call.tensors[operand], call.results[0]
-            one, other = buffers[into.buffer], buffers[made.buffer]
-            if (
-                one.role == other.role == "temp"
-                and (one.format, one.size) == (other.format, other.size)
-                and _whole(into, buffers)
-                and _whole(made, buffers)
-                and last[into.buffer] == place
-            ):
-                names[made.buffer] = into.buffer
-                last[into.buffer] = last[made.buffer]
-                call = _renamed(call, names)
-                break
-        found.append(call)
-    return found

@@ -34,7 +34,7 @@ def plan(program: Program) -> Plan:
     offsets: dict[str, int] = {}
     size = bound = 0
     for nodes in program.entries.values():
-        lives = lifetimes(program, nodes)
+        lives = lifetimes(program.buffers, nodes)
         need = {name: _aligned(program.buffers[name]) for name in lives}
         heights = _heights(lives, need)
         least = max(heights, default=0)
@@ -60,10 +60,14 @@ def alive(program: Program) -> int:
     """The most bytes of temporaries that are alive at a time, which no plan can go below."""
     found = 0
     for nodes in program.entries.values():
-        lives = lifetimes(program, nodes)
-        need = {name: _aligned(program.buffers[name]) for name in lives}
-        found = max([found, *_heights(lives, need)])
+        found = max([found, *heights(program.buffers, nodes)])
     return found
+
+
+def heights(buffers: dict[str, Buffer], nodes: tuple[Node, ...]) -> list[int]:
+    """Bytes of temporaries that are alive at each node."""
+    lives = lifetimes(buffers, nodes)
+    return _heights(lives, {name: _aligned(buffers[name]) for name in lives})[1:-1]
 
 
 def _heights(lives: dict[str, tuple[int, int]], need: dict[str, int]) -> list[int]:
@@ -95,13 +99,13 @@ def _placed(
     return offsets, max((offset + need[name] for name, offset in offsets.items()), default=0)
 
 
-def lifetimes(program: Program, nodes: tuple[Node, ...]) -> dict[str, tuple[int, int]]:
+def lifetimes(buffers: dict[str, Buffer], nodes: tuple[Node, ...]) -> dict[str, tuple[int, int]]:
     """First and last use of each temporary; what a loop or sections touch lives all through them."""
     found: dict[str, tuple[int, int]] = {}
     clock = 0
 
     def use(name: str, first: int, last: int) -> None:
-        if program.buffers[name].role == "temp":
+        if buffers[name].role == "temp":
             begins, ends = found.get(name, (first, last))
             found[name] = min(begins, first), max(ends, last)
 

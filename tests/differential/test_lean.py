@@ -163,7 +163,9 @@ def test_the_passes_and_the_kernels_keep_one_set_of_sizes() -> None:
     headers = "".join(file.read_text() for file in (shipped("devices") / "mcu" / "src").glob("*.h"))
     sizes = {name: int(value) for name, value in re.findall(r"#define HWT_(\w+) (\d+)", headers)}
     for module, names in (
-        (lean_module, ("POSITIONS", "CONV_ROWS", "CONV_COLUMNS", "CHUNK")),
-        (cycles, ("STRIP_ROWS", "STRIP_COLUMNS")),
+        (lean_module, {"POSITIONS": "POSITIONS"}),
+        (conv, {"ROWS": "CONV_ROWS", "CHUNK": "CHUNK"}),
+        (cycles, {"STRIP_ROWS": "STRIP_ROWS", "STRIP_COLUMNS": "STRIP_COLUMNS"}),
     ):
-        assert {name: getattr(module, name) for name in names} == {name: sizes[name] for name in names}
+        for ours, theirs in names.items():
+            assert getattr(module, ours) == sizes[theirs]

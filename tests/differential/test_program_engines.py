@@ -159,7 +159,7 @@ def test_temporaries_alive_together_lie_apart(make: str, device: str) -> None:
     layout = plan(program)
     most = shared = 0
     for nodes in program.entries.values():
-        lives = lifetimes(program, nodes)
+        lives = lifetimes(program.buffers, nodes)
         places = {
             name: range(layout.offsets[name], layout.offsets[name] + program.buffers[name].nbytes)
             for name in lives

@@ -12,7 +12,6 @@
 
 #define HWT_POSITIONS 32 /* of an input's gradient, at a time */
 #define HWT_CONV_ROWS 64 /* of a weight's gradient, at a time: sums of rows times columns lie in scratch */
-#define HWT_CONV_COLUMNS 48
 
 /* y = round(w x + 0) in every channel. w (channels, 1, 1), x (batch, channels, positions) -> y as x */
 HWT_ONCE void hwt_affine_scale(int32_t channels, int32_t batch, int32_t positions, const hwt_half *w,
@@ -186,9 +185,9 @@ HWT_ONCE void hwt_conv_gradient(const hwt_window *of, int32_t batch, int32_t cha
     const hwt_window of = {height, width, (width + 2 * padding - filter) / stride + 1, filter, stride, padding}; \
     const float factor = scale * hwt_power(-scaling[0]); \
     const int32_t most = out < HWT_CONV_ROWS ? out : HWT_CONV_ROWS; \
-    const int32_t wide = in_ < HWT_CONV_COLUMNS ? in_ : HWT_CONV_COLUMNS; \
+    const int32_t mixed = batch > 1 && positions % HWT_CHUNK ? most * HWT_CHUNK / 2 : 0; \
+    const int32_t wide = (scratch - mixed) / (most + HWT_CHUNK / 2); /* columns at a time */ \
     hwt_half *const columns = (hwt_half *)(void *)(sums + most * wide); \
-    (void)scratch; \
     for (int32_t g = 0; g < groups; g++) \
         for (int32_t top = 0; top < out; top += most) \
             for (int32_t left = 0; left < in_; left += wide) { \

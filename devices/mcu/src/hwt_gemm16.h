@@ -165,8 +165,12 @@ HWT_INLINE void hwt_multiply(const int across, int32_t m, int32_t n, int32_t k, 
                 for (int32_t t = 0; t < terms; t++, to += lanes, line += b_term)
                     hv_store(to, hv_load_part(line, width));
             else
+#ifdef HV_TURNS
+                hv_turn(to, line, b_column, terms, width);
+#else
                 for (int32_t t = 0; t < terms; t++, to += lanes, line += b_term)
                     hv_store(to, hv_gather(line, b_column, width));
+#endif
             hwt_strip(across, HWT_COPY, fresh, m, width, terms, left, a_step, panel, lanes, into, onto, c_step);
         }
     }

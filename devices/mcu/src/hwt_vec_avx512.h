@@ -44,6 +44,11 @@ HWT_INLINE hv hv_load_part(const hwt_half *p, int32_t n)
     return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(HV_FIRST(n), p));
 }
 
+HWT_INLINE __m256i hv_halves(__m512 exact_or_odd)
+{
+    return _mm512_cvtps_ph(exact_or_odd, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 HWT_INLINE hv hv_gather(const hwt_half *p, ptrdiff_t step, int32_t n)
 {
     hwt_half lane[HV_LANES] = {0};
@@ -52,16 +57,26 @@ HWT_INLINE hv hv_gather(const hwt_half *p, ptrdiff_t step, int32_t n)
     return hv_load(lane);
 }
 
+/* As hv_gather of term after term, the vectors one after the other; two terms at a time, for they lie side by side. */
+#define HV_TURNS 1
+HWT_INLINE void hv_turn(hwt_half *to, const hwt_half *p, ptrdiff_t step, int32_t terms, int32_t n)
+{
+    const __m512i line = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i places = _mm512_mullo_epi32(line, _mm512_set1_epi32((int32_t)step));
+    for (; terms > 1; terms -= 2, p += 2, to += 2 * HV_LANES) {
+        const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), HV_FIRST(n), places, p, 2);
+        _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi32_epi16(both));
+        _mm256_storeu_si256((__m256i *)(void *)(to + HV_LANES), _mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16)));
+    }
+    if (terms)
+        _mm256_storeu_si256((__m256i *)(void *)to, hv_halves(hv_gather(p, step, n)));
+}
+
 HWT_INLINE void hv_elements(hv_element *e, const hwt_half *p, int32_t n)
 {
     for (; n > HV_LANES; n -= HV_LANES, p += HV_LANES, e += HV_LANES)
         _mm512_storeu_ps(e, hv_load(p));
     _mm512_mask_storeu_ps(e, HV_FIRST(n), hv_load_part(p, n));
-}
-
-HWT_INLINE __m256i hv_halves(__m512 exact_or_odd)
-{
-    return _mm512_cvtps_ph(exact_or_odd, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
 HWT_INLINE void hv_store_part(hwt_half *p, hv v, int32_t n)
