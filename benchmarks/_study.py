@@ -30,6 +30,7 @@ class Figures:
         self.name = name
         self.lines: list[dict[str, Any]] = []
         self.detail: dict[str, Any] = {}
+        self.commit = commit()  # results change the tree
 
     def add(self, name: str, value: float | None, unit: str, target: str | None = None) -> None:
         """One figure, None where it could not be measured; ``target`` is such as ">= 0.96"."""
@@ -42,7 +43,7 @@ class Figures:
         document = {
             "study": self.name,
             "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit(),
+            "commit": self.commit,
             "machine": _machine(),
             "load": os.getloadavg()[1],
             "environment": {k: v for k, v in environment(make_config()).items() if k != "engine"},
@@ -54,8 +55,9 @@ class Figures:
         return 0 if all(line["ok"] for line in self.lines) else 1
 
 
+@cache
 def commit() -> str:
-    """The commit, ``-dirty`` where files that git knows were changed since."""
+    """The commit, ``-dirty`` where files that git knows had been changed when it was asked first."""
     asked = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 

@@ -7,6 +7,9 @@ medians of samples per second of CPU time. With HWTRAIN_AIHWKIT_PYTHON naming a 
 the peer takes its turn with the same samples, weights, device, rate and trains; without it, the peer is
 absent and the figures that need it are not ok.
 
+Laws without a closed form are walked pulse by pulse; each stands beside torch on the same work, without a
+target.
+
 The steps of a pair at mid-range are half those at its start, by which aihwkit reckons; so the pair here
 learns at half the rate, for equal trains.
 """
@@ -38,6 +41,8 @@ WIDTHS, LR = (784, 256, 128, 10), 0.05
 CELLS = {"soft_bounds": "single", "one_sided_pair": "unidirectional-ltp"}
 RATES = {"soft_bounds": LR, "one_sided_pair": LR / 2}
 OVER_PEER = {"soft_bounds": ">= 10", "one_sided_pair": ">= 20"}
+WALKED = {"exp_step": "gong-es", "pow_step": "gong-pow", "piecewise": "gong-piecewise", "cdf_table": "enode"}
+"""A card of each law that has no closed form."""
 ROUNDS, CHUNK = 7, 300
 LOOKS = 10
 """Samples of each engine whose pulses are counted before the timed ones, and whose refreshes after them."""
@@ -59,11 +64,11 @@ class Ours:
     """A net on an engine of hwtrain."""
 
     def __init__(self, name: str, engine: str, samples: dict[str, np.ndarray], threads: int = 1) -> None:
-        cell, self.lr = CELLS[name], RATES[name]
-        device = str(HERE / f"soft-bounds{'-pair' if cell != 'single' else ''}.toml")
-        config = make_config(
-            device=device, update="stochastic-pulse", cell=cell, engine=engine, weight_range=RANGE
-        )
+        walked = WALKED.get(name)
+        cell, self.lr = ("single", LR) if walked else (CELLS[name], RATES[name])
+        device = walked or str(HERE / f"soft-bounds{'-pair' if cell != 'single' else ''}.toml")
+        spread = {} if walked else {"weight_range": RANGE}
+        config = make_config(device=device, update="stochastic-pulse", cell=cell, engine=engine, **spread)
         layers: dict[str, Any] = {}
         for k in range(len(WIDTHS) - 1):
             w = torch.from_numpy(samples[f"w{k}"])
@@ -184,14 +189,34 @@ def measure(name: str, figures: Figures, folder: Path) -> None:
     figures.add(f"{name}_two_threads_over_one", float(np.median(faster)), "x", ">= 1.6")
 
 
+def measure_walked(name: str, figures: Figures) -> None:
+    """A law that is walked, on both engines in turns."""
+    samples = work(LOOKS + ROUNDS * CHUNK)
+    runners = {engine: Ours(name, engine, samples) for engine in ("native", "torch")}
+    pulses = {engine: runner.look(0, LOOKS)["pulses"] for engine, runner in runners.items()}
+    rates: dict[str, list[float]] = {engine: [] for engine in runners}
+    for turn in range(ROUNDS):
+        first = LOOKS + turn * CHUNK
+        for engine, runner in runners.items():
+            n = CHUNK // (20 if engine == "torch" else 3)
+            rates[engine].append(n / runner.train(first, first + n)["cpu_s"])
+    rate = {engine: float(np.median(found)) for engine, found in rates.items()}
+    figures.add(f"{name}_native", rate["native"], "samples/CPU-s")
+    figures.add(f"{name}_native_pulses", pulses["native"], "pulses/sample")
+    figures.add(f"{name}_native_over_torch", rate["native"] / rate["torch"], "x")
+    figures.add(f"{name}_pulses_over_torch", pulses["native"] / pulses["torch"], "x", "0.99 to 1.01")
+
+
 def main() -> int:
-    """Both cells."""
+    """Both cells, and the laws that are walked."""
     torch.set_num_threads(1)
     figures = Figures("synapse_speed")
     figures.detail["peer"] = "aihwkit 1.2.0" if os.environ.get("HWTRAIN_AIHWKIT_PYTHON") else "absent"
     with tempfile.TemporaryDirectory() as folder:
         for name in CELLS:
             measure(name, figures, Path(folder))
+    for name in WALKED:
+        measure_walked(name, figures)
     return figures.finish()
 
 

@@ -112,7 +112,7 @@ def tool(name: str, package: str) -> str:
 
 
 def compile_with(command: Sequence[str], elf: Path) -> None:
-    """Run a compiler; NativeError with its first error where it refuses."""
+    """Run a compiler; NativeError with the memory that is too small, or its first error, where it refuses."""
     try:
         done = subprocess.run(
             [*command, "-o", str(elf)], capture_output=True, text=True, check=False, timeout=LIMIT_S
@@ -120,5 +120,7 @@ def compile_with(command: Sequence[str], elf: Path) -> None:
     except subprocess.TimeoutExpired:
         raise NativeError(f"{Path(command[0]).name} is not done after {LIMIT_S:g} s") from None
     if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:300])
+        lines = done.stderr.splitlines()
+        telling = (line for sign in ("overflowed", "error") for line in lines if sign in line)
+        said = next(telling, done.stderr[:300])
         raise NativeError(f"{Path(command[0]).name} refuses the program: {said}")

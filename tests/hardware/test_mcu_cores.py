@@ -44,6 +44,13 @@ def test_what_never_ends_is_stopped(name: str, tmp_path: Path) -> None:
         CORES[name].run(tmp_path / "loop.elf", limit_s=2)
 
 
+def test_a_memory_that_is_too_small_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "large.c"
+    source.write_text("char large[1 << 20] = {1};\nint main(void) { return large[0]; }\n")
+    with pytest.raises(NativeError, match="region `DTCM' overflowed"):
+        CORES["m55"].build([source], tmp_path / "elf")
+
+
 @pytest.mark.parametrize("core", [M55(), V2f16()])
 def test_a_missing_tool_is_named_with_its_package(
     core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
