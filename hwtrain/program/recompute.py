@@ -101,7 +101,7 @@ def _chain(
         before = _chain(calls, buffers, uses, ref.buffer, place)
         if before is None:
             return None
-        chain += before
+        chain += [call for call in before if call not in chain]
     return [*chain, call]
 
 

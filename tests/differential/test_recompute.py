@@ -109,6 +109,28 @@ def test_what_waits_is_made_again_before_it_is_read() -> None:
     assert [call for place, call in enumerate(calls) if place not in (6, 7)] == [*WAITS[:6], WAITS[7]]
 
 
+def test_what_two_of_its_operands_are_made_from_is_made_again_once() -> None:
+    below = [
+        made("sigmoid.forward", {"x": "low"}, "c"),
+        made("tanh.forward", {"x": "c"}, "a"),
+        made("relu.forward", {"x": "c"}, "b"),
+        made("vector.add", {"a": "a", "b": "b"}, "high"),
+        made("vector.add", {"a": "high", "b": "low"}, "sum0"),
+        *(made("relu.input_gradient", {"d": "x", "y": "x"}, f"part{k}") for k in range(4)),
+        *(made("vector.add", {"a": f"sum{k}", "b": f"part{k}"}, f"sum{k + 1}") for k in range(4)),
+    ]
+    last = {"a": "sum4", "b": "high"}
+    given = [
+        WAITS[0],
+        *below,
+        made("vector.add", last, "x1"),
+        made("vector.add", {"a": "x1", "b": "low"}, "x2"),
+    ]
+    calls, _ = recomputed(given, vectors(given))
+    again = [call.kernel for call in calls if _anew(call)]
+    assert again == ["sigmoid.forward", "tanh.forward", "relu.forward", "vector.add"]
+
+
 def test_nothing_is_made_again_of_what_has_changed_or_has_gone() -> None:
     changed = made("vector.add", {"a": "second", "b": "low"}, "weights")
     for calls in ([*WAITS[:4], changed, *WAITS[4:]], WAITS[:-1]):
