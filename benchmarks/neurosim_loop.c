@@ -1,6 +1,6 @@
 /* The online training that MLP+NeuroSim does (V1.0 and V3.0, Train.cpp, Cell.cpp), written anew as plain loops, so
  * that neurosim_task.py can take it apart: what of it makes a device learn? Conductances in units of the largest;
- * a weight is 2 G - 1, read against half of the largest conductance.
+ * a weight is 2 G - 1, read against half of the largest conductance, or in shares of the range about its middle.
  *
  *   loop IMAGES key=value ...      prints the percent right on the test images
  *
@@ -18,7 +18,8 @@ static struct {
     double seed, updates, converter, on_at_zero, analog; /* analog: the output layer learns from a, not from its bit */
     double rate1, rate2;                                 /* of weights from 0 to 1, as there */
     double floor, levels_up, levels_down, a_up, a_down, retraces, c2c; /* the device; a of 0 is straight */
-} is = {0, 1e6, TRUNCATING, 1, 1, 0.2, 0.1, 0.02, 64, 64, 0, 0, 0, 0};
+    double middle; /* read against the middle of the range */
+} is = {0, 1e6, TRUNCATING, 1, 1, 0.2, 0.1, 0.02, 64, 64, 0, 0, 0, 0, 0};
 
 static const struct {
     const char *name;
@@ -28,7 +29,7 @@ static const struct {
     {"on_at_zero", &is.on_at_zero}, {"analog", &is.analog},   {"rate1", &is.rate1},
     {"rate2", &is.rate2},       {"floor", &is.floor},         {"levels_up", &is.levels_up},
     {"levels_down", &is.levels_down}, {"a_up", &is.a_up},     {"a_down", &is.a_down},
-    {"retraces", &is.retraces}, {"c2c", &is.c2c},
+    {"retraces", &is.retraces}, {"c2c", &is.c2c},         {"middle", &is.middle},
 };
 
 static unsigned char train_x[IMAGES][INPUTS], test_x[IMAGES][INPUTS];
@@ -56,6 +57,8 @@ static double normal(void)
 static double converted(double current, double driven, double lines)
 {
     const double step = lines / 255;
+    if (is.middle)
+        return 2 * step * (floor(current / step) - floor(driven * (1 + is.floor) / 2 / step)) / (1 - is.floor);
     if (is.converter == TRUNCATING) /* the column and its reference, each for itself */
         return step * (2 * floor(current / step) - floor(driven / step));
     const double sum = 2 * current - driven;

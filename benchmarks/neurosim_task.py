@@ -20,10 +20,16 @@ One set of settings for all devices: the rate with which the ideal device does b
 The figure is that of the final epoch on 10,000 test images, mean over the seeds. The cards that were
 published to fail are run once more with straight branches and on/off 50; their scatter stays. FeFET, which
 is still learning after a million updates, goes three times as far in the loop too.
+
+    ./run bench neurosim_task --only reference
+
+is the loop alone, every cell read against the middle of its own range instead, and against half of the largest
+conductance with on/off 50: does a device fail by its branches, or by the current that its off state leaves?
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import subprocess
@@ -186,12 +192,31 @@ def trial(data: Arrays, name: str, **settings: object) -> dict[str, object]:
     return run(config, net=net, data=data, out=folder, resume=resume, controls=False).as_dict()
 
 
+def reference() -> int:
+    """The loop by what a cell is read against."""
+    figures = Figures("neurosim_task_reference")
+    tools = compiled()
+    for name, published in PUBLISHED.items():
+        of_card = device_of(name)
+        figures.add(f"{name}_published", published, "%")
+        for label, values in {"half": {}, "middle": {"middle": 1}, "half_on_off_50": {"floor": 0.02}}.items():
+            found = loop(tools, f"{name}-{label}", SEEDS, **(of_card | values))
+            figures.detail[f"{name}-{label}"] = found
+            figures.add(f"{name}_{label}", estimate(found).mean, "%")
+    return figures.finish()
+
+
 def main() -> int:
     """Tune on the ideal device, then every device with what was found."""
-    figures = Figures("neurosim_task")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=["reference"], help="the loop by what a cell is read against")
+    asked = parser.parse_args()
     if not MNIST.exists():
         print(f"neurosim_task: skipped: no {MNIST}", file=sys.stderr)
         return 0
+    if asked.only:
+        return reference()
+    figures = Figures("neurosim_task")
     data = images()
     tuned = []
     for rate in RATES:
