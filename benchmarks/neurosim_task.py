@@ -23,8 +23,8 @@ is still learning after a million updates, goes three times as far in the loop t
 
     ./run bench neurosim_task --only reference
 
-is the loop alone, every cell read against the middle of its own range instead, and against half of the largest
-conductance with on/off 50: does a device fail by its branches, or by the current that its off state leaves?
+is the loop alone, every cell read against the middle of its own range instead, and against half of the
+largest conductance with on/off 50: does a device fail by its branches, or by the current of its off state?
 """
 
 from __future__ import annotations
