@@ -46,9 +46,9 @@ def lean(program: Program) -> Program:
     if not program.halves:
         return program
     program = _turned(program)
-    whole, best = program, _laid(program)
+    uncut, best = program, _laid(program)
     for rows in STRIPS:
-        cut = _in_strips(whole, rows)
+        cut = _in_strips(uncut, rows)
         found = _laid(cut)
         if 4 * alive(found) <= 3 * alive(best):
             program, best = cut, found

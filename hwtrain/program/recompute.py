@@ -28,13 +28,14 @@ def recomputed(calls: list[Call], buffers: dict[str, Buffer]) -> Made:
     """The calls of an entry, and all buffers."""
     best = calls, dict(buffers)
     room = _room(*best)
-    while True:
+    while room:  # an entry may have no temporaries
         tight = room.index(max(room))
         tried = [(made, _room(*made)) for made in _others(*best, tight)]
         made, found = min(tried, key=lambda one: _most(one[1]), default=(best, room))
         if _most(found) >= _most(room):
-            return best
+            break
         best, room = made, found
+    return best
 
 
 def _room(calls: list[Call], buffers: dict[str, Buffer]) -> list[int]:
@@ -86,15 +87,14 @@ def _chain(
     if (
         call.kernel not in LOCAL
         or list(call.writes()) != list(call.results)
-        or len(call.results) > 1
+        or [ref.buffer for ref in call.results] != [name]
         or not whole(call.results[0], buffers)
         or any(ref.buffer == name for ref in written)
+        or any(ref.overlaps(other) for ref in call.reads() for other in written)
     ):
         return None
     chain: list[Call] = []
     for ref in call.tensors.values():
-        if any(ref.overlaps(other) for other in written):
-            return None
         there = buffers[ref.buffer].role != "temp" or uses[ref.buffer][-1] >= place
         if there or SMALL * buffers[ref.buffer].size <= buffers[name].size:
             continue

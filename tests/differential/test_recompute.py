@@ -6,7 +6,9 @@ import pytest
 
 from hwtrain.export.run import InterpretRunner, Memory, NativeRunner
 from hwtrain.kernels import conv
+from hwtrain.layers.dense import Dense
 from hwtrain.layers.relu import Relu
+from hwtrain.net import Net
 from hwtrain.nets import resnet8
 from hwtrain.program import lean as lean_module
 from hwtrain.program.ir import Buffer, Call, Program, Role
@@ -77,13 +79,13 @@ def test_a_gradient_in_fewer_columns_is_the_same(batch: int) -> None:
     assert differences(trained(NativeRunner(narrow, flags=PORTABLE), given, 2), expected) == {}
 
 
-def vectors(calls: list[Call], **large: int) -> dict[str, Buffer]:
+def vectors(calls: list[Call]) -> dict[str, Buffer]:
     """Buffers of eight halves; of those named ``weights`` the values are kept."""
     names = {ref.buffer for call in calls for ref in (*call.reads(), *call.writes())}
 
     def buffer(name: str) -> Buffer:
         role: Role = "input" if name == "x" else "weight" if name == "weights" else "temp"
-        return Buffer(shape=(large.get(name, 8),), format="f16", role=role)
+        return Buffer(shape=(8,), format="f16", role=role)
 
     return {name: buffer(name) for name in names}
 
@@ -129,6 +131,12 @@ def test_what_two_of_its_operands_are_made_from_is_made_again_once() -> None:
     calls, _ = recomputed(given, vectors(given))
     again = [call.kernel for call in calls if _anew(call)]
     assert again == ["sigmoid.forward", "tanh.forward", "relu.forward", "vector.add"]
+
+
+def test_an_entry_without_temporaries_stays_as_it_is() -> None:
+    program = lower(bound_on(Net({"fc": Dense(8, 4, bias=False)}), "fp16"), (8,))
+    assert lean(program).entries["predict"] == program.entries["predict"]
+    assert recomputed([], {}) == ([], {})
 
 
 def test_nothing_is_made_again_of_what_has_changed_or_has_gone() -> None:

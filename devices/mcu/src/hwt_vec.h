@@ -5,6 +5,8 @@
  *   hv_load(p)             HV_LANES halves from p, which is aligned to HV_ALIGN bytes
  *   hv_load_part(p, n)     n halves from p, which need no alignment; anything in the other lanes
  *   hv_gather(p, step, n)  the same from p, p + step, p + 2 step ...
+ *   hv_turn(to, p, step, k, n)  hv_gather from p, p + 1 ... p + k - 1, all lanes one after the other to ``to``; for those
+ *                          back ends that define HV_TURNS, as they do better than term after term
  *   hv_store(p, v)         all lanes to p, aligned
  *   hv_store_part(p, v, n) the first n lanes to p
  *   hv_fma(acc, v, e)      acc + v e, rounded once; the factor e is an hv_element
