@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hwtrain.cards import McuCard, card
 from hwtrain.export.run import InterpretRunner, Memory, NativeRunner
 from hwtrain.kernels import conv
 from hwtrain.layers.dense import Dense
@@ -11,6 +12,7 @@ from hwtrain.layers.relu import Relu
 from hwtrain.net import Net
 from hwtrain.nets import resnet8
 from hwtrain.program import lean as lean_module
+from hwtrain.program.cycles import cost_of, machine
 from hwtrain.program.ir import Buffer, Call, Program, Role
 from hwtrain.program.lean import CONV_COLUMNS, lean
 from hwtrain.program.lower import lower
@@ -77,6 +79,17 @@ def test_a_gradient_in_fewer_columns_is_the_same(batch: int) -> None:
     given = samples(bound, whole, 2)
     expected = trained(NativeRunner(whole, flags=PORTABLE), given, 2)
     assert differences(trained(NativeRunner(narrow, flags=PORTABLE), given, 2), expected) == {}
+
+
+def test_a_gradient_in_fewer_columns_is_reckoned_to_take_longer() -> None:
+    program = lean(lower(bound_on(resnet8.make(SHAPE, 4, Relu, 8), "fp16"), SHAPE))
+    gap9 = card("gap9")
+    assert isinstance(gap9, McuCard)
+    call = max(calls_of(program), key=lambda call: call.sizes().get("in_", 0) * (narrower(call) is not None))
+    smaller = narrower(call)
+    assert smaller is not None
+    whole, narrow = (cost_of(program, one, machine(gap9, False)).issue for one in (call, smaller))
+    assert whole < narrow < 1.5 * whole
 
 
 def vectors(calls: list[Call]) -> dict[str, Buffer]:
