@@ -44,7 +44,7 @@ RATES = {"soft_bounds": LR, "one_sided_pair": LR / 2}
 OVER_PEER = {"soft_bounds": ">= 10", "one_sided_pair": ">= 20"}
 WALKED = {"exp_step": "gong-es", "pow_step": "gong-pow", "piecewise": "gong-piecewise", "cdf_table": "enode"}
 """A card of each law that has no closed form."""
-ROUNDS, CHUNK = 7, 300
+ROUNDS, CHUNK = 7, 1000
 LOOKS = 10
 """Samples of each engine whose pulses are counted before the timed ones, and whose refreshes after them."""
 W_MAX, RANGE = 0.6, 14.0

@@ -26,7 +26,9 @@ _CONVERTED = "converted", "converted_t"
 _SCRATCH, _SCRATCH_T = ("drive", "current", "power"), ("drive_t", "current_t", "power_t")
 """Of reads and of transposed reads in C: what converters counted, and their scratch."""
 _TRAIN, _FINE = 31, 2e-7
-"""The longest train, and what a conductance may be off by after it, as a share of the range."""
+"""The longest train of an update, and what a conductance may be off by after any, as a share of the range."""
+_BEND = 1e-6
+"""The least curvature where scatter is fine: a straight branch has steps that fade over a million ranges."""
 
 
 class ForC:
@@ -55,8 +57,8 @@ class ForC:
             and array.cell.refresh != "none"
             and max(cells.edges(way).numel() for way in array.cell.polarities) > WALKED
         )
-        rows = (cells.low, cells.high, *self._way(cells.up), *self._way(cells.down))
         self.kind = self._kind()
+        rows = (cells.low, cells.high, *self._way(cells.up), *self._way(cells.down))
         own = [row for row in rows if row.ndim]
         self.varies = sum(1 << k for k, row in enumerate(rows) if row.ndim)
         life = self._flat(cells.life) if cells.life.ndim else cells.life.reshape(1).cpu()
@@ -194,32 +196,47 @@ class ForC:
         )
 
     def _way(self, branch: Branch) -> tuple[Tensor, Tensor, Tensor]:
-        """First step, mid-range step in units of it, affine: share of the travel that a pulse loses."""
+        """The first step, the mid-range one in units of it, the share of the travel that a pulse loses.
+
+        The last is the affine law's. Where scatter is fine, the share of the width over which steps fade
+        stands for the first step, which is that share of what a pulse loses.
+        """
         if self.walked:
             half = self.array.cells.law.middle_step(Branch(torch.ones_like(branch.bend), branch.bend))
             return branch.step, half, torch.zeros(())
         width = self.array.cells.high - self.array.cells.low
+        if self.kind == "fine":
+            bend = branch.bend if abs(float(branch.bend)) > _BEND else branch.bend * 0 + _BEND
+            return 1 / bend, 1 - bend / 2, (branch.step * bend / width).clamp(max=1.0)
         lost = (branch.step * branch.bend / width).clamp(max=1.0)
         return branch.step, 1 - branch.bend / 2, lost.masked_fill(lost.abs() < STRAIGHT, 0.0)
 
     def _kind(self) -> str:
-        """How a step scatters; fine where trains of up to 31 pulses need no more than its first order.
+        """How a step scatters; fine where no step's scatter is felt by the scatter of the later ones.
 
-        With e = (lost sigma)^2 / rho^2 the variance of n pulses is n rho^(2n-2) ((1 + e)^n - 1) / (n e) in
-        units of one pulse's. C takes 1 + e (n - 1) / 2, with 1 / rho^2 = 1 + 2 lost. ``off`` is what the
-        deviation loses, but for higher orders: (n e)^2 / 12 and, up to lost = 0.2, 6 lost^2 n e / 4 at most.
+        With e = (lost sigma)^2 the variance of n pulses is n rho^(2n-2) ((1 + e')^n - 1) / (n e') in units
+        of one pulse's, e' = e / rho^2. C takes 1 + e (n - 1) / 2 for the last factor; the deviation is off
+        by the share n (e' - e) / 4 + (n e')^2 / 12, but for higher orders. And no pulse may pass the end of
+        the steps, where the share that it loses would be more than all.
         """
-        variation, cells = self.array._card.variation, self.array.cells
-        if variation.c2c_kind != "mult" or self.walked:
-            return variation.c2c_kind
-        sigma, width = variation.c2c_rel_step, cells.high - cells.low
-        for branch in (cells.up, cells.down):
-            lost = (branch.step * branch.bend / width).abs()
-            e = (lost * sigma) ** 2
-            off = (_TRAIN * e) ** 2 / 12 + _TRAIN / 2 * e * 3 * lost**2  # of the deviation
-            if float((off * sigma * branch.step * _TRAIN**0.5).max()) > _FINE or float(lost.max()) > 0.2:
-                return "mult"
-        return "mult-fine"
+        array, cells = self.array, self.array.cells
+        sigma, kind = array._card.variation.c2c_rel_step, array._card.variation.c2c_kind
+        longest, ways = _TRAIN, (cells.up, cells.down)
+        if self.walked or any(way.bend.ndim for way in ways) or (sigma > 0 and kind == "add"):
+            return kind
+        if array.options.update == "rounded-pulse" or isinstance(array.cell, UnidirectionalLtp):
+            longest = max(longest, *(cells.edges(way).numel() for way in ("up", "down")))
+        trains = {min(1 << k, longest) for k in range(5, longest.bit_length() + 1)}
+        for way in ways:
+            lost = way.step * way.bend / (cells.high - cells.low)
+            rho, e = (1 - lost).clamp(min=1e-3), (lost * sigma) ** 2
+            off = 0.0
+            for n in trains if sigma > 0 else ():
+                share = n * (e / rho**2 - e) / 4 + (n * e / rho**2) ** 2 / 12
+                off = max(off, float((share * sigma * way.step * n**0.5 * rho ** (n - 1)).max()))
+            if float(lost.max()) > 1 or off > _FINE:
+                return kind
+        return "fine"
 
     def _flat(self, cells: Tensor) -> Tensor:
         """Values of (branches, groups, out, in_) in C's order."""

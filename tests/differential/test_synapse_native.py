@@ -34,7 +34,7 @@ ONE_NOW = [
     "stochastic-pulse",
     *(pytest.param(u, marks=pytest.mark.slow) for u in KNOWN["update"] if u != "stochastic-pulse"),
 ]
-SCATTERS_NOW = [("stochastic-pulse", "add"), ("stochastic-pulse", "mult"), ("rounded-pulse", "mult-fine")]
+SCATTERS_NOW = [("stochastic-pulse", "add"), ("stochastic-pulse", "mult"), ("rounded-pulse", "fine")]
 """Of every kind, an update that sends trains; single pulses scatter by their first step alone."""
 ALL = list(itertools.product(KNOWN["update"], (*KNOWN["cell"], "half-reference")))
 ROUGH = {
@@ -44,6 +44,8 @@ ROUGH = {
 }
 SOFT = {"law": "affine", "step_up": 0.02, "step_down": 0.03, "curvature_up": 1.0, "curvature_down": 0.9}
 LABELS = {"law": "affine", "levels_up": 60, "levels_down": 40, "label_up": 2.4, "label_down": -4.9}
+GROWING = {"law": "affine", "levels_up": 64, "levels_down": 32, "label_up": 1.75, "label_down": 6.0}
+ABRUPT = {"law": "affine", "step_up": 0.4, "step_down": 0.3, "curvature_up": 1.0, "curvature_down": -3.0}
 STRAIGHT = {"law": "linear", "levels_up": 50, "levels_down": 30}
 WALKED = {
     "exp-step": {
@@ -147,17 +149,45 @@ def test_a_rough_device_takes_the_same_pulses(response: dict[str, Any], update: 
     ("update", "kind"),
     [
         pytest.param(*case, marks=() if case in SCATTERS_NOW else pytest.mark.slow)
-        for case in itertools.product(KNOWN["update"], ("add", "mult", "mult-fine"))
+        for case in itertools.product(KNOWN["update"], ("add", "mult", "fine"))
     ],
 )
 def test_scatter_of_every_kind_is_the_same(update: str, kind: str) -> None:
-    scatter = {"c2c_rel_step": 0.5, "c2c_kind": kind.split("-")[0], "step_dist": "lognormal"}
+    # Fine, and yet so large in trains that the scatter of later steps is felt by its first order.
+    felt = (update, kind) == ("stochastic-pulse", "fine")
+    size, step = (10.0, 0.0005) if felt else (0.5, 0.002)
+    scatter = {"c2c_rel_step": size, "c2c_kind": "add" if kind == "add" else "mult", "step_dist": "lognormal"}
     rough = ROUGH | {"variation": scatter, "pulse": {"endurance": 12}}  # and some cells wear out
-    steps = {"step_up": 0.004, "step_down": 0.006} if kind == "mult-fine" else {}
+    steps = {"step_up": step, "step_down": 1.5 * step} if kind == "fine" else {}
     device = synapse_card(SOFT | steps, **rough)
     options = Options(update, "bidirectional-pair", weight_range=1.0)  # so that trains are long
     net, _ = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1, steps=1)
     assert {array._for_c.kind for _, array in net.arrays() if isinstance(array, CrossbarArray)} == {kind}
+    assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
+
+
+@pytest.mark.parametrize("update", ["stochastic-pulse", "rounded-pulse"])  # the latter's trains have no limit
+@pytest.mark.parametrize(
+    "response", [LABELS, GROWING, ABRUPT, STRAIGHT], ids=["labels", "growing", "abrupt", "straight"]
+)
+def test_where_scatter_is_fine_any_curvature_moves_alike(response: dict[str, Any], update: str) -> None:
+    variation = {"c2c_rel_range": 0.02, "step_dtod": 0.3, "bias_dtod": 0.2}
+    device = synapse_card(response, **ROUGH | {"variation": variation, "pulse": {"endurance": 40}})
+    options = Options(update, "single", weight_range=0.002)  # so that trains are long
+    net, _ = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1, steps=1)
+    assert {array._for_c.kind for _, array in net.arrays() if isinstance(array, CrossbarArray)} == {"fine"}
+    assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
+
+
+def test_cells_that_one_pulse_carries_past_the_end_are_not_fine() -> None:
+    far = {"step_up": 0.9, "step_down": 0.7, "curvature_up": 1.0, "curvature_down": 1.0}
+    variation = {"c2c_rel_range": 0.02, "step_dtod": 0.3}
+    device, options = (
+        synapse_card({"law": "affine"} | far, variation=variation),
+        Options("sign-pulse", "single"),
+    )
+    net, _ = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1, steps=1)
+    assert "fine" not in {array._for_c.kind for _, array in net.arrays() if isinstance(array, CrossbarArray)}
     assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
 
 

@@ -14,10 +14,11 @@ enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE, HWT_ROUNDED_PULSE };        /* upda
 enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
        HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
 enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
-enum { HWT_ADD, HWT_MULT, HWT_MULT_FINE };                               /* scatter of a step */
+enum { HWT_ADD, HWT_MULT, HWT_FINE };                                    /* scatter of a step */
 enum { HWT_UP, HWT_DOWN, HWT_CLIPPED, HWT_RESETS, HWT_SLOTS, HWT_RANDOMS, HWT_REFRESHING, HWT_COUNTS };
 /* Rows of parameters: the ends; for each way the first step, the share of it that a step at mid-range is, and
- * the share of the travel that a pulse of the affine law loses. */
+ * the share of the travel that a pulse of the affine law loses. Where scatter is fine, a first step stands as
+ * the share of the width over which steps fade to nothing. */
 enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, HWT_DOWN_HALF, HWT_DOWN_LOSS,
        HWT_ROWS };
 
@@ -26,6 +27,7 @@ enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, 
 #define HWT_FAR 1e30f      /* a travel beyond any end */
 #define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
 #define HWT_STRIP 128      /* and those of them that move together */
+#define HWT_PARTS (2 * HWT_PORTION / HWT_STRIP)
 #ifdef __GNUC__ /* what turns the loops over conductances into vectors */
 #define HWT_MADE_FOR_CONSTANTS static inline __attribute__((always_inline))
 #define HWT_UNROLLED _Pragma("GCC unroll 7")
@@ -62,7 +64,7 @@ typedef struct {
 
 /* One array at work: what every pulse needs to know. */
 typedef struct {
-    int32_t branches, groups, out, in_, weights, portions, varied, varies, lives, ups, downs, cell, kind, law, terms;
+    int32_t branches, groups, out, in_, weights, portions, next, varied, varies, lives, ups, downs, cell, kind, law, terms;
     float rel_range, rel_step;
     float *g;                             /* (branches, weights) */
     int32_t *wear;                        /* (branches, weights) */
@@ -104,6 +106,20 @@ static inline float hwt_scatter(uint32_t word)
     const int32_t heads = hwt_popcount(word & 0xFFFFFu), dither = (int32_t)(word >> 20 & 63u) - (int32_t)(word >> 26);
     const float m = (float)(64 * (heads - 10) + dither);
     return m * (0.0067859204f + 1.4285637e-09f * (m * m));
+}
+
+/* Normals of a strip whose first element is 2 block: 16 of first words, 16 of second words, and so on. All
+ * words first, for blocks of a cipher are long and next to one another. */
+static inline void hwt_noise(uint32_t k0, uint32_t k1, uint32_t block, float noise[HWT_STRIP])
+{
+    uint32_t one[HWT_STRIP / 2], other[HWT_STRIP / 2];
+    for (uint32_t l = 0; l < HWT_STRIP / 2; l++)
+        hwt_threefry13_words(k0, k1, block + l, 0, one + l, other + l);
+    for (int32_t strip = 0; strip < HWT_STRIP / 2; strip += 16)
+        for (int32_t l = 0; l < 16; l++) {
+            noise[2 * strip + l] = hwt_scatter(one[strip + l]);
+            noise[2 * strip + 16 + l] = hwt_scatter(other[strip + l]);
+        }
 }
 
 /* Written so that they become one operation each. */
@@ -167,18 +183,14 @@ HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32
         const float lost = rising ? up_losses[c] : down_losses[c], rho = 1.0f - lost, square = rho * rho;
         const float travel = rising ? before - low : high - before, next = step - lost * travel;
         const float middle = step * half, unit = sigma * (kind == HWT_ADD ? middle : next);
-        const float scatters = (lost * sigma) * (lost * sigma) * (0.5f + lost); /* half of from / square - 1 */
-        const float most = hwt_series(1.0f, rho, count - 1, bits), reach = 1.0f + rho * most;
-        const float tail = 1.0f - lost * most; /* rho^(count - 1) */
+        const float reach = hwt_series(1.0f, rho, count, bits);
         /* Steps that grow past float32 have arrived: what is no number is far. */
         const float mean = hwt_lesser(travel + next * reach, HWT_FAR);
         float gathered = 1.0f; /* of the variance, in units of one pulse's */
         if (kind == HWT_ADD)
             gathered = reach * (2.0f - lost * reach) / (2.0f - lost);
-        else if (kind == HWT_MULT)
-            gathered = hwt_series(square + (lost * sigma) * (lost * sigma), square, count, bits);
         else
-            gathered = (float)count * (tail * tail) * (1.0f + scatters * (float)(count - 1));
+            gathered = hwt_series(square + (lost * sigma) * (lost * sigma), square, count, bits);
         const float deviation = sqrtf((float)count * range + unit * unit * gathered);
         const float after = hwt_lesser(mean + deviation * noise[c], HWT_FAR);
         const float moved = rising ? low + after : high - after;
@@ -193,6 +205,56 @@ HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32
     }
     tally->counts[HWT_UP] += ups;
     tally->counts[HWT_DOWN] += all - ups;
+    tally->counts[HWT_CLIPPED] += lost_pulses;
+}
+
+/* hwt_move where a way's curvature is every cell's and what scatter adds to later steps is small. Steps fade
+ * along a gap that a pulse shortens by the share ``lost``, m pulses by 1 - rho^m; the last of n scatters
+ * sqrt(n) times, but for a share that hwtrain/substrates/_crossbar_in_c.py keeps below notice. */
+HWT_MADE_FOR_CONSTANTS void hwt_move_fine(const hwt_array *a, hwt_tally *tally, int32_t cells,
+                                          const float *const row[HWT_ROWS], int32_t at, const int32_t *restrict life,
+                                          float *restrict g, int32_t *restrict wear, const int32_t *restrict pulses,
+                                          const float *restrict noise, const int32_t bits)
+{
+    const float *restrict lows = row[HWT_LOW] + at, *restrict highs = row[HWT_HIGH] + at;
+    const float *restrict up_losses = row[HWT_UP_LOSS] + at, *restrict down_losses = row[HWT_DOWN_LOSS] + at;
+    const float up_fades = row[HWT_UP_STEP][0], down_fades = row[HWT_DOWN_STEP][0]; /* 1 / kappa */
+    const float up_beyond = up_fades - 1.0f, down_beyond = down_fades - 1.0f;
+    const float up_least = HWT_TINY * hwt_lesser(row[HWT_UP_HALF][0], 1.0f) * up_fades;
+    const float down_least = HWT_TINY * hwt_lesser(row[HWT_DOWN_HALF][0], 1.0f) * down_fades;
+    const float range = a->rel_range * a->rel_range, sigma = a->rel_step, half_square = 0.5f * sigma * sigma;
+    int32_t net = 0, all = 0, lost_pulses = 0;
+    HWT_INDEPENDENT
+    for (int32_t c = 0; c < cells; c++) { /* no branches and no calls: this loop becomes vectors */
+        const int rising = pulses[c] > 0;
+        const int32_t count = rising ? pulses[c] : -pulses[c];
+        const float low = lows[c], high = highs[c], width = high - low, before = g[c], n = (float)count;
+        const float lost = rising ? up_losses[c] : down_losses[c], left = rising ? high - before : before - low;
+        const float gap = left + (rising ? up_beyond : down_beyond) * width;
+        float gone = 0.0f, kept = 1.0f, share = lost; /* of the gap: before the last pulse; by 1, 2, 4, ... pulses */
+        HWT_UNROLLED
+        for (int32_t bit = 0; bit < bits; bit++) {
+            const float part = (count - 1) >> bit & 1 ? share * kept : 0.0f;
+            gone += part;
+            kept -= part;
+            share = share * (2.0f - share);
+        }
+        const float last = lost * kept, way = gap * (gone + last), unit = sigma * (gap * last);
+        const float deviation = sqrtf(n * (range + unit * unit * (1.0f + half_square * lost * lost * (n - 1.0f))));
+        const int frozen = wear[c] >= life[c];
+        /* Steps that grow past float32 have arrived: what is no number goes all that is left. */
+        const float by = hwt_lesser(way + deviation * noise[c], left), taken = frozen | (count == 0) ? 0.0f : by;
+        const float moved = rising ? before + taken : before - taken;
+        g[c] = hwt_lesser(high, hwt_greater(low, moved));
+        const float least = (rising ? up_least : down_least) * (lost * width);
+        const int still = hwt_lesser(left, way) < least * n;
+        wear[c] += count;
+        net += pulses[c];
+        all += count;
+        lost_pulses += still | frozen ? count : 0;
+    }
+    tally->counts[HWT_UP] += (all + net) / 2;
+    tally->counts[HWT_DOWN] += (all - net) / 2;
     tally->counts[HWT_CLIPPED] += lost_pulses;
 }
 
@@ -230,30 +292,41 @@ static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t c
                                  int32_t at, const int32_t *life, float *g, int32_t *wear,
                                  const int32_t *pulses, const float *noise, int32_t most)
 {
-#define HWT_MADE_FOR(bits, kind) hwt_move(a, tally, cells, row, at, life, g, wear, pulses, noise, bits, kind)
-#define HWT_MADE_BY(kind, long_kind)         \
-    do {                                     \
-        if (most < 2)                        \
-            HWT_MADE_FOR(1, kind);           \
-        else if (most < 4)                   \
-            HWT_MADE_FOR(2, kind);           \
-        else if (most < 8)                   \
-            HWT_MADE_FOR(3, kind);           \
-        else if (most < 32)                  \
-            HWT_MADE_FOR(5, kind);           \
-        else                                 \
-            HWT_MADE_FOR(24, long_kind);     \
+#define HWT_MADE_FOR(move, bits, ...) move(a, tally, cells, row, at, life, g, wear, pulses, noise, bits __VA_ARGS__)
+#define HWT_MADE_BY(move, ...)                       \
+    do {                                             \
+        if (most < 2)                                \
+            HWT_MADE_FOR(move, 1, __VA_ARGS__);      \
+        else if (most < 4)                           \
+            HWT_MADE_FOR(move, 2, __VA_ARGS__);      \
+        else if (most < 8)                           \
+            HWT_MADE_FOR(move, 3, __VA_ARGS__);      \
+        else if (most < 32)                          \
+            HWT_MADE_FOR(move, 5, __VA_ARGS__);      \
+        else                                         \
+            HWT_MADE_FOR(move, 24, __VA_ARGS__);     \
     } while (0)
     if (a->law != HWT_LINEAR && a->law != HWT_AFFINE)
         hwt_step_on(a, tally, cells, row, at, life, g, wear, pulses, noise);
-    else if (a->kind == HWT_MULT_FINE)
-        HWT_MADE_BY(HWT_MULT_FINE, HWT_MULT);
+    else if (a->kind == HWT_FINE)
+        HWT_MADE_BY(hwt_move_fine, );
     else if (a->kind == HWT_MULT)
-        HWT_MADE_BY(HWT_MULT, HWT_MULT);
+        HWT_MADE_BY(hwt_move, , HWT_MULT);
     else
-        HWT_MADE_BY(HWT_ADD, HWT_ADD);
+        HWT_MADE_BY(hwt_move, , HWT_ADD);
 #undef HWT_MADE_BY
 #undef HWT_MADE_FOR
+}
+
+/* Have the memory bring a part (of HWT_PARTS) of the parameters of the portion after this one, while this one is
+ * worked on: arrays are larger than the caches next to the core, and a core waits for some tens of lines at a
+ * time. Inlined by force, for compilers drop calls that seem to do nothing. */
+HWT_MADE_FOR_CONSTANTS void hwt_fetch(const hwt_array *a, int32_t branch, int32_t part)
+{
+    const int32_t line = 64 / sizeof(float), share = a->varied * (HWT_PORTION / HWT_PARTS);
+    const float *own = a->own + ((ptrdiff_t)branch * a->portions + a->next) * a->varied * HWT_PORTION + part * share;
+    for (int32_t c = 0; c < share && a->next < a->portions; c += line)
+        HWT_FETCH(own + c);
 }
 
 /* Land pulses (len) on a portion of a branch, strip by strip; strips without pulses cost nothing. */
@@ -276,18 +349,12 @@ static inline void hwt_land(hwt_array *a, hwt_tally *tally, int32_t branch, int3
         int32_t most = 0;
         for (int32_t c = at; c < at + cells; c++)
             most |= pulses[c] < 0 ? -pulses[c] : pulses[c];
+        hwt_fetch(a, branch, 2 * at / HWT_STRIP);
+        if (noisy && most != 0)
+            hwt_noise(k0, k1, (element + (uint32_t)at) / 2, noise);
+        hwt_fetch(a, branch, 2 * at / HWT_STRIP + 1);
         if (most == 0)
             continue;
-        if (noisy)
-            for (int32_t half = 0; half < HWT_STRIP; half += 32) {
-                const uint32_t block = (element + (uint32_t)(at + half)) / 2;
-                for (int32_t l = 0; l < 16; l++) {
-                    uint32_t one, other;
-                    hwt_threefry13_words(k0, k1, block + (uint32_t)l, 0, &one, &other);
-                    noise[half + l] = hwt_scatter(one);
-                    noise[half + 16 + l] = hwt_scatter(other);
-                }
-            }
         hwt_move_most(a, tally, cells, row, at, a->lives == 1 ? lives : a->life + from + at, a->g + from + at,
                       a->wear + from + at, pulses + at, noise, most);
     }
@@ -552,36 +619,35 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
 }
 
 /* The first portion from ``portion`` to ``last``, in steps of the team, in which an input sends; else one
- * beyond. */
+ * beyond. ``input``, 0 at first, is the first input that may send there. */
 static inline int32_t hwt_sending(const hwt_array *a, const hwt_pair *pair, int32_t offset, int32_t portion,
-                                  int32_t last, int32_t threads)
+                                  int32_t last, int32_t threads, int32_t *input)
 {
+    const int trains = pair->update == HWT_STOCHASTIC_PULSE;
+    int32_t i = *input;
     for (; portion <= last; portion += threads) {
-        const int32_t from = portion * HWT_PORTION - offset, to = from + HWT_PORTION - 1;
-        for (int32_t i = from < 0 ? 0 : from / a->out; i <= to / a->out && i < a->in_; i++)
-            if (pair->x[i] != 0.0f && (pair->update != HWT_STOCHASTIC_PULSE || pair->columns[i] != 0))
-                return portion;
+        const int32_t from = portion * HWT_PORTION - offset;
+        while (i < a->in_ && ((i + 1) * a->out <= from || pair->x[i] == 0.0f || (trains && pair->columns[i] == 0)))
+            i++;
+        if (i < a->in_ && i * a->out < from + HWT_PORTION)
+            break;
     }
+    *input = i;
     return portion;
 }
 
-/* Have the memory bring what belongs to a portion, while another one is worked on: arrays are larger than
- * the caches next to the core. */
-static inline void hwt_fetch(const hwt_array *a, int32_t portion)
+/* The largest |v|, in 16 lanes. v (n) */
+static inline float hwt_largest(int32_t n, const float *v)
 {
-    const int32_t line = 64, row = HWT_PORTION * 4;
-    for (int32_t cell = portion * HWT_PORTION; cell < a->branches * a->weights; cell += a->weights) {
-        const int32_t whole = a->branches * a->weights - cell, bytes = 4 * (whole < HWT_PORTION ? whole : HWT_PORTION);
-        for (int32_t byte = 0; byte < bytes; byte += line) {
-            HWT_FETCH((const char *)(a->g + cell) + byte);
-            HWT_FETCH((const char *)(a->wear + cell) + byte);
-        }
-    }
-    for (int32_t branch = 0; branch < a->branches; branch++) {
-        const float *own = a->own + ((ptrdiff_t)branch * a->portions + portion) * a->varied * HWT_PORTION;
-        for (int32_t byte = 0; byte < a->varied * row; byte += line)
-            HWT_FETCH((const char *)own + byte);
-    }
+    float lane[16] = {0.0f}, most = 0.0f;
+    for (int32_t first = 0; first + 16 <= n; first += 16)
+        for (int32_t l = 0; l < 16; l++)
+            lane[l] = hwt_greater(fabsf(v[first + l]), lane[l]);
+    for (int32_t i = n / 16 * 16; i < n; i++)
+        most = hwt_greater(fabsf(v[i]), most);
+    for (int32_t l = 0; l < 16; l++)
+        most = hwt_greater(lane[l], most);
+    return most;
 }
 
 /* The trains of a pair, columns by the first thread and rows by the last; their length, 0 where nothing is to
@@ -590,11 +656,7 @@ static inline int32_t hwt_stochastic(hwt_pair *pair, int32_t in_, int32_t out, d
                                      uint64_t column, uint64_t row, int32_t *columns, int32_t *rows,
                                      int32_t *falling, int32_t *live, int32_t me, int32_t threads)
 {
-    float x_most = 0.0f, d_most = 0.0f;
-    for (int32_t i = 0; i < in_; i++)
-        x_most = fabsf(pair->x[i]) > x_most ? fabsf(pair->x[i]) : x_most;
-    for (int32_t o = 0; o < out; o++)
-        d_most = fabsf(pair->d[o]) > d_most ? fabsf(pair->d[o]) : d_most;
+    const float x_most = hwt_largest(in_, pair->x), d_most = hwt_largest(out, pair->d);
     const double k = fabs(scale) * (double)x_most * (double)d_most / dw;
     if (k == 0.0)
         return 0;
@@ -647,7 +709,7 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
     const int32_t mine = HWT_ME, threads = HWT_THREADS;
     const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
     const int one_way = cell == HWT_UNIDIRECTIONAL_LTP || cell == HWT_UNIDIRECTIONAL_LTD;
-    hwt_array a = {branches, groups, out, in_, weights, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
+    hwt_array a = {branches, groups, out, in_, weights, portions, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
                    cell, kind, law, terms, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, bent, {edges_up, edges_down}};
     hwt_tally tally = {{0}};
     (void)turns; (void)tallies; (void)owned; (void)ways; (void)lines; (void)sends;
@@ -676,12 +738,13 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
         HWT_MEET(); /* the trains stand, and the first thread is done with the pair before */
         for (int32_t o = 0; o < out; o++)
             sent[mine * out + o] = 0;
-        int32_t next = live_pair ? hwt_sending(&a, &pair, offset, first + mine, last, threads) : last + 1;
+        int32_t input = 0, next = last + 1;
+        if (live_pair)
+            next = hwt_sending(&a, &pair, offset, first + mine, last, threads, &input);
         for (int32_t portion = next; portion <= last; portion = next) {
             const int32_t rest = weights - portion * HWT_PORTION, len = rest < HWT_PORTION ? rest : HWT_PORTION;
-            next = hwt_sending(&a, &pair, offset, portion + threads, last, threads);
-            if (next <= last)
-                hwt_fetch(&a, next);
+            next = hwt_sending(&a, &pair, offset, portion + threads, last, threads, &input);
+            a.next = next <= last ? next : portions;
             int32_t pulses[HWT_PORTION];
             if (hwt_fill(&a, &pair, &tally, offset, portion, len, pulses, sent + mine * out) == 0)
                 continue;
