@@ -313,7 +313,7 @@ def test_a_run_of_other_settings_or_a_damaged_one_is_refused(
 
 def test_the_readme_names_commands_that_exist() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
-    found = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^\./run .*$", text, re.M)]
+    found = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^\./run [^>\n]*", text, re.M)]
     verbs = [words for words in found if words[0] in names("commands")]
     assert {words[1] for words in verbs if words[0] == "program"} == {"show", "run", "check", "time"}
     assert {"train", "export", "cosim", "mcu", "physical", "deploy", "sweep"} <= {words[0] for words in verbs}

@@ -27,7 +27,7 @@ enum { HWT_LOW, HWT_HIGH, HWT_UP_STEP, HWT_UP_HALF, HWT_UP_LOSS, HWT_DOWN_STEP, 
 #define HWT_FAR 1e30f      /* a travel beyond any end */
 #define HWT_PORTION 256    /* conductances that are looked at together; hwtrain/synapse/conductances.py */
 #define HWT_STRIP 128      /* and those of them that move together */
-#define HWT_PARTS (2 * HWT_PORTION / HWT_STRIP)
+#define HWT_PARTS (2 * HWT_PORTION / HWT_STRIP) /* in which a portion's parameters are fetched */
 #ifdef __GNUC__ /* what turns the loops over conductances into vectors */
 #define HWT_MADE_FOR_CONSTANTS static inline __attribute__((always_inline))
 #define HWT_UNROLLED _Pragma("GCC unroll 7")
@@ -208,9 +208,10 @@ HWT_MADE_FOR_CONSTANTS void hwt_move(const hwt_array *a, hwt_tally *tally, int32
     tally->counts[HWT_CLIPPED] += lost_pulses;
 }
 
-/* hwt_move where a way's curvature is every cell's and what scatter adds to later steps is small. Steps fade
- * along a gap that a pulse shortens by the share ``lost``, m pulses by 1 - rho^m; the last of n scatters
- * sqrt(n) times, but for a share that hwtrain/substrates/_crossbar_in_c.py keeps below notice. */
+/* hwt_move where a way's curvature is every cell's and scatter is fine. Steps fade along a gap that a pulse
+ * shortens by the share ``lost``, m pulses by 1 - rho^m. The variance of n pulses is n times that of the last
+ * one, and what scatter adds to later steps to first order; hwtrain/substrates/_crossbar_in_c.py bounds the
+ * rest. */
 HWT_MADE_FOR_CONSTANTS void hwt_move_fine(const hwt_array *a, hwt_tally *tally, int32_t cells,
                                           const float *const row[HWT_ROWS], int32_t at, const int32_t *restrict life,
                                           float *restrict g, int32_t *restrict wear, const int32_t *restrict pulses,
@@ -318,9 +319,9 @@ static inline void hwt_move_most(const hwt_array *a, hwt_tally *tally, int32_t c
 #undef HWT_MADE_FOR
 }
 
-/* Have the memory bring a part (of HWT_PARTS) of the parameters of the portion after this one, while this one is
- * worked on: arrays are larger than the caches next to the core, and a core waits for some tens of lines at a
- * time. Inlined by force, for compilers drop calls that seem to do nothing. */
+/* Have the memory bring a part of the parameters of the portion after this one, while this one is worked on:
+ * arrays are larger than the caches next to the core, and a core waits for some tens of lines at a time. Inlined
+ * by force, for compilers drop calls that seem to do nothing. */
 HWT_MADE_FOR_CONSTANTS void hwt_fetch(const hwt_array *a, int32_t branch, int32_t part)
 {
     const int32_t line = 64 / sizeof(float), share = a->varied * (HWT_PORTION / HWT_PARTS);
