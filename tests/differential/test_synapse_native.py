@@ -173,7 +173,7 @@ def test_scatter_of_every_kind_is_the_same(update: str, kind: str) -> None:
 def test_where_scatter_is_fine_any_curvature_moves_alike(response: dict[str, Any], update: str) -> None:
     variation = {"c2c_rel_range": 0.02, "step_dtod": 0.3, "bias_dtod": 0.2}
     device = synapse_card(response, **ROUGH | {"variation": variation, "pulse": {"endurance": 40}})
-    options = Options(update, "single", weight_range=0.002)  # so that trains are long
+    options = Options(update, "single", weight_range=0.5)  # so that trains are long
     net, _ = trained("native", device, options, mlp("20-12-4", "tanh"), (20,), 1, steps=1)
     assert {array._for_c.kind for _, array in net.arrays() if isinstance(array, CrossbarArray)} == {"fine"}
     assert_same(device, options, mlp("20-12-4", "tanh"), (20,))
