@@ -2,7 +2,7 @@
 
 Run by the Python that HWTRAIN_AIHWKIT_PYTHON names, where aihwkit and torch are installed, hwtrain not:
 
-    python _aihwkit.py work.npz single|pair
+    python _aihwkit.py work.npz soft_bounds|one_sided_pair|tiki_taka_v2
 
 work.npz holds x (n, in), labels (n), lr and the weights w0, w1, ... of the layers. Every line of stdin is a
 JSON list [what, first, last]: ``train`` answers with the seconds of CPU that training on these samples took,
@@ -22,7 +22,7 @@ import torch
 from aihwkit.nn import AnalogLinear, AnalogSequential
 from aihwkit.optim import AnalogSGD
 from aihwkit.simulator.configs import IOParameters, MappingParameter, SingleRPUConfig, UnitCellRPUConfig
-from aihwkit.simulator.configs.compounds import OneSidedUnitCell
+from aihwkit.simulator.configs.compounds import BufferedTransferCompound, OneSidedUnitCell
 from aihwkit.simulator.configs.devices import SoftBoundsDevice
 
 DW, W_MAX, BL = 0.001, 0.6, 31
@@ -36,8 +36,13 @@ def configuration(cell: str) -> Any:
         "backward": IOParameters(is_perfect=True),
         "mapping": MappingParameter(max_input_size=0, max_output_size=0, digital_bias=True),
     }
-    if cell == "single":
+    if cell == "soft_bounds":
         return SingleRPUConfig(device=device, **common)
+    if cell == "tiki_taka_v2":
+        read = IOParameters(is_perfect=True)
+        # Its own defaults send one pulse of a buffered column at a time: less than the 31 of ours.
+        fast = BufferedTransferCompound(unit_cell_devices=[device, device], transfer_forward=read)
+        return UnitCellRPUConfig(device=fast, **common)
     pair = OneSidedUnitCell(
         unit_cell_devices=[device],
         refresh_every=1,
@@ -53,7 +58,7 @@ class Work:
     def __init__(self, file: str, cell: str) -> None:
         work = np.load(file)
         self.x, self.labels = torch.from_numpy(work["x"]), torch.from_numpy(work["labels"])
-        self.lr = float(work["lr"])
+        self.lr, self.refreshes = float(work["lr"]), cell == "one_sided_pair"
         first = [torch.from_numpy(work[name]) for name in sorted(n for n in work.files if n.startswith("w"))]
         torch.manual_seed(0)
         self.layers = [AnalogLinear(w.shape[1], w.shape[0], True, configuration(cell)) for w in first]
@@ -96,7 +101,7 @@ class Work:
         for layer in self.layers:
             hidden = next(iter(layer.analog_tiles())).get_hidden_parameters()
             sides = [v.abs() for name, v in hidden.items() if name.startswith("hidden_weights")]
-            found.append(torch.stack(sides) if sides else torch.zeros(2, 1))
+            found.append(torch.stack(sides) if self.refreshes else torch.zeros(2, 1))
         return found
 
     def _expected(self, n: int) -> float:

@@ -24,7 +24,7 @@ from hwtrain.synapse.label import UNIT, label_of_rate
 from hwtrain.synapse.laws.base import Law
 from hwtrain.training.array_cost import Layout
 from hwtrain.training.cost import mean
-from hwtrain.training.loop import run
+from hwtrain.training.loop import run, run_quickest
 from hwtrain.training.metrics import Result
 
 Way = Literal["up", "down"]
@@ -94,7 +94,7 @@ class Trained:
     """Accuracies (fractions) by seed of a card under an update, or of a control (``update`` is None).
 
     ``difference``: paired with the same seeds of the first card under the same update; of a control, with
-    the first row.
+    the first row. ``engine``: which one really ran.
     """
 
     id: str
@@ -104,6 +104,7 @@ class Trained:
     difference: Estimate | None
     pulses: float | None
     energy_J: float | None
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        settings = None if self.config is None else self.config.model_dump(exclude={"device", "update"})
+        settings = (
+            None if self.config is None else self.config.model_dump(exclude={"device", "update", "engine"})
+        )
         trained = [
             vars(row)
             | {"accuracy": vars(row.accuracy), "difference": row.difference and vars(row.difference)}
@@ -189,8 +192,9 @@ def compare_cards(
 ) -> Comparison:
     """The facts of the cards and, if ``train``, what ``settings`` learn on each under each update.
 
-    ``fit_samples``: so many cards are drawn from the intervals of each that was fitted; when trained, every
-    seed takes the next of them, so that the spread over seeds holds what the fit does not know.
+    They learn on the native engine where it can, unless ``settings`` name one. ``fit_samples``: so many
+    cards are drawn from the intervals of each that was fitted; when trained, every seed takes the
+    next of them, so that the spread over seeds holds what the fit does not know.
     """
     if len(set(map(card_id, names))) < len(names):
         raise ConfigError("compare: two cards have the same name: rename one, or leave it out")
@@ -219,7 +223,8 @@ def compare_cards(
     firsts: dict[str, list[float]] = {}
     config = planned[0][2]
     for name, update, wanted in planned:
-        results = _trained(wanted, fit_samples, workers=workers, controls=not rows, progress=progress)
+        how = {"workers": workers, "controls": not rows, "progress": progress}
+        results = _trained(wanted, run if "engine" in settings else run_quickest, fit_samples, **how)
         trials = [trial for result in results for trial in result.trials]
         if not rows:
             config = wanted
@@ -229,15 +234,25 @@ def compare_cards(
         first = firsts.setdefault(update, values)
         other = None if first is values else _paired(values, first)
         pulses, energy = mean(result.pulses for result in results), mean(r.energy_J for r in results)
-        rows.append(Trained(card_id(name), update, values, estimate(values), other, pulses, energy))
+        engine = results[0].config.engine
+        rows.append(Trained(card_id(name), update, values, estimate(values), other, pulses, energy, engine))
     rows += [
-        Trained(label, None, values, estimate(values), _paired(values, rows[0].accuracies), None, None)
+        Trained(
+            label,
+            None,
+            values,
+            estimate(values),
+            _paired(values, rows[0].accuracies),
+            None,
+            None,
+            rows[0].engine,
+        )
         for label, values in controls
     ]
     return Comparison(found, rows, config)
 
 
-def _trained(wanted: TrainConfig, fit_samples: int, **how: Any) -> list[Result]:
+def _trained(wanted: TrainConfig, run: Callable[..., Result], fit_samples: int, **how: Any) -> list[Result]:
     """One run over the seeds; of a fitted card that is sampled one run a seed, each with its own card."""
     name = str(wanted.device)
     found = synapse(name)

@@ -16,12 +16,10 @@ from hwtrain.analysis.sensitivity import Sensitivity, sensitivity, to_toml
 from hwtrain.cards import SynapseCard, card_id
 from hwtrain.config import make_config
 from hwtrain.console.base import STOPPED, progress_bar
-from hwtrain.errors import IncompatibleRule, NativeError, ProgramError
 from hwtrain.files import make_folder, write_file
 from hwtrain.report.quantities import accuracy, interval, share, signed
 from hwtrain.report.tornado import tornado
-from hwtrain.training.loop import Progress, run
-from hwtrain.training.metrics import Result
+from hwtrain.training.loop import run, run_quickest
 from hwtrain.training.trial import Stopped
 
 _QUICK = {"evaluate": "validation", "epochs": 3, "seeds": 3}
@@ -41,10 +39,11 @@ def show_sensitivity(
         def score(what: str, moved: SynapseCard) -> list[float]:
             file = Path(folder) / f"{card_id(card)}.toml"
             write_file(file, to_toml(moved))
-            result = _quickest(
-                _QUICK | settings | {"device": str(file)},
-                workers,
-                lambda _, done, total: progress(what, done, total),
+            result = (run if "engine" in settings else run_quickest)(
+                make_config(**_QUICK | settings | {"device": str(file)}),
+                controls=False,
+                workers=workers,
+                progress=lambda _, done, total: progress(what, done, total),
             )
             return [float(row["accuracy"]) for row in result.trials if row["role"] == "device"]
 
@@ -63,17 +62,6 @@ def show_sensitivity(
     else:
         _print(made, card_id(card))
     return 0
-
-
-def _quickest(settings: dict[str, Any], workers: int, progress: Progress) -> Result:
-    """A run on the native engine where it can, else on torch; the same device either way."""
-    given: dict[str, Any] = {"controls": False, "workers": workers, "progress": progress}
-    if "engine" not in settings:
-        try:
-            return run(make_config(**settings, engine="native"), **given)
-        except (IncompatibleRule, NativeError, ProgramError):
-            pass
-    return run(make_config(**settings), **given)
 
 
 def _print(made: Sensitivity, name: str) -> None:

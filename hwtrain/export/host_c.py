@@ -199,6 +199,8 @@ class _Printer:
             yield '#include "hwt_synapse.h"'
         if any(call.kernel.startswith("periphery.") for call in calls):
             yield '#include "hwt_periphery.h"'
+        if any(call.kernel.startswith("transfer.") for call in calls):
+            yield '#include "hwt_transfer.h"'
         if self.timed_calls:
             yield "#include <time.h>"
             yield f"int64_t hwt_clock[{self.kept}][{self.threads}][{len(self.timed_calls)}][2];"

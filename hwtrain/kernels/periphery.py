@@ -20,6 +20,7 @@ _SCRATCH = ("drive", "current", "power")
 @kernel(port="read", host=True, writes=("converted", *_SCRATCH))
 def read(
     g: Float[Tensor, "branches groups in_ out"],
+    zero: Float[Tensor, "zeros"],
     look: Int[Tensor, "1"],
     converted: Int[Tensor, "tallies 3"],
     drive: Float[Tensor, "longest"],
@@ -40,12 +41,13 @@ def read(
     evaluating: int,
 ) -> Float[Tensor, "batch groups out"]:
     """W x; in C input after input, tile after tile."""
-    return xbar.read.eager(g, x, cell)
+    return xbar.read.eager(g, zero, x, cell)
 
 
 @kernel(port="read_t", host=True, writes=("converted", *_SCRATCH))
 def read_t(
     g: Float[Tensor, "branches groups in_ out"],
+    zero: Float[Tensor, "zeros"],
     look: Int[Tensor, "1"],
     converted: Int[Tensor, "tallies 3"],
     drive: Float[Tensor, "longest"],
@@ -66,4 +68,4 @@ def read_t(
     evaluating: int,
 ) -> Float[Tensor, "batch groups in_"]:
     """W^T d; in C the terms of a tile add up in 16 lanes, then by a tree."""
-    return xbar.read_t.eager(g, d, cell)
+    return xbar.read_t.eager(g, zero, d, cell)

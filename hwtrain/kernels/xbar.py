@@ -18,7 +18,7 @@ THREADS = 16
 """The most that a kernel may have; its scratch and its counts are made for so many."""
 KNOWN = {
     "law": ("linear", "affine", "exp-step", "pow-step", "piecewise", "cdf-table"),
-    "update": ("sign-pulse", "stochastic-pulse", "rounded-pulse"),
+    "update": ("sign-pulse", "stochastic-pulse", "rounded-pulse", "mixed-precision"),
     "cell": (
         "single",
         "bidirectional-pair",
@@ -32,24 +32,33 @@ KNOWN = {
 
 @kernel(port="read", host=True)
 def read(
-    g: Float[Tensor, "branches groups in_ out"], x: Float[Tensor, "batch groups in_"], cell: str
+    g: Float[Tensor, "branches groups in_ out"],
+    zero: Float[Tensor, "zeros"],
+    x: Float[Tensor, "batch groups in_"],
+    cell: str,
 ) -> Float[Tensor, "batch groups out"]:
-    """W x of the weights, as shares of the largest, that conductances make; in C input after input."""
-    return torch.einsum("gio,ngi->ngo", _weights(g), x)
+    """W x of the weights, as shares of the largest, that conductances make; in C input after input.
+
+    ``zero``: what stands for 0, in the order of the cells, of weights that are counted from symmetry points.
+    """
+    return torch.einsum("gio,ngi->ngo", _weights(g, zero), x)
 
 
 @kernel(port="read_t", host=True)
 def read_t(
-    g: Float[Tensor, "branches groups in_ out"], d: Float[Tensor, "batch groups out"], cell: str
+    g: Float[Tensor, "branches groups in_ out"],
+    zero: Float[Tensor, "zeros"],
+    d: Float[Tensor, "batch groups out"],
+    cell: str,
 ) -> Float[Tensor, "batch groups in_"]:
     """W^T d; in C the terms add up in 16 lanes, then by a tree."""
-    return torch.einsum("gio,ngo->ngi", _weights(g), d)
+    return torch.einsum("gio,ngo->ngi", _weights(g, zero), d)
 
 
 @kernel(
     port="write",
     host=True,
-    writes=("g", "wear", "turn", "updates", "counts", "columns", "rows", "falling", "live", "sent"),
+    writes=("g", "wear", "turn", "updates", "counts", "columns", "rows", "falling", "live", "sent", "chi"),
 )
 def write(
     g: Float[Tensor, "branches groups in_ out"],
@@ -67,9 +76,11 @@ def write(
     rows: Int[Tensor, "out"],
     falling: Int[Tensor, "out"],
     live: Int[Tensor, "lines"],
-    sent: Integer[Tensor, "sends"],
-    x: Float[Tensor, "pairs groups in_"],
-    d: Float[Tensor, "pairs groups out"],
+    sent: Int[Tensor, "sends"],
+    chi: Float[Tensor, "sums"],
+    x: Float[Tensor, "pairs parts in_"],
+    d: Float[Tensor, "pairs parts out"],
+    first: int,
     scale: float,
     dw: float,
     update: str,
@@ -87,9 +98,13 @@ def write(
     pulse1: int,
     step: int,
 ) -> None:
-    """Pulses for ``scale * d x^T``, as the update, cell and law of these names land them."""
+    """Pulses for ``scale * d x^T``, as the update, cell and law of these names land them.
+
+    Pairs have numbers from ``first`` on, group after group: the address of their draws.
+    """
     raise NotImplementedError
 
 
-def _weights(g: Tensor) -> Tensor:
-    return 2 * g[0] - 1 if g.shape[0] == 1 else g[0] - g[1]
+def _weights(g: Tensor, zero: Tensor) -> Tensor:
+    weights = 2 * g[0] - 1 if g.shape[0] == 1 else g[0] - g[1]
+    return weights - zero if zero.numel() == 1 else weights - zero.view_as(weights)

@@ -82,7 +82,8 @@ def _count(call: Call, times: int, found: Counts) -> None:
     layer = next(iter(call.tensors.values())).buffer.partition("/")[0]
     counts = found[layer, port]
     if port in ("write", "propose"):
-        counts["writes"] += times
+        # A direction that is written pair by pair is one write.
+        counts["writes"] += times * (call.numbers.get("first", 0) == 0)
         return
     sizes = call.sizes()
     counts["reads"] += times * sizes["batch"]

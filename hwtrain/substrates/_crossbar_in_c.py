@@ -18,6 +18,7 @@ from hwtrain.synapse.conductances import PORTION
 from hwtrain.synapse.laws.affine import STRAIGHT
 from hwtrain.synapse.laws.base import WALKED, Branch, Stepwise
 from hwtrain.synapse.lines import tiles
+from hwtrain.synapse.updates.base import Update
 
 if TYPE_CHECKING:
     from hwtrain.substrates.crossbar import CrossbarArray
@@ -27,6 +28,10 @@ _SCRATCH, _SCRATCH_T = ("drive", "current", "power"), ("drive_t", "current_t", "
 """Of reads and of transposed reads in C: what converters counted, and their scratch."""
 _TRAIN, _FINE = 31, 2e-7
 """The longest train of an update, and what a conductance may be off by after any, as a share of the range."""
+_ENDLESS = "rounded-pulse", "mixed-precision"
+"""Updates whose trains have no limit."""
+_PAIRS = 256
+"""The most pairs of a direction that a program writes one by one, each by calls of its own."""
 _BEND = 1e-6
 """The least curvature where scatter is fine: a straight branch has steps that fade over a million ranges."""
 
@@ -48,9 +53,8 @@ class ForC:
         law = cells.law
         self.walked = isinstance(law, Stepwise)
         # In Python, trains longer than WALKED flow by another formula: C does not walk them.
-        self.lacks["rounded pulses of a law that is walked"] = (
-            self.walked and array.options.update == "rounded-pulse"
-        )
+        self.endless = array.options.update in _ENDLESS
+        self.lacks[f"{array.options.update} of a law that is walked"] = self.walked and self.endless
         self.lacks[f"refreshes by more than {WALKED} pulses of a law that is walked"] = (
             self.walked
             and isinstance(array.cell, UnidirectionalLtp)
@@ -84,8 +88,10 @@ class ForC:
             "rows": zeros(out),
             "falling": zeros(out),
             "live": zeros(in_ + out),
-            "sent": zeros(xbar.THREADS * out, dtype=torch.uint8),
+            "sent": zeros(xbar.THREADS * 2 * out),
+            "chi": zeros(1, dtype=torch.float32),
             "look": zeros(1, dtype=torch.int64),
+            "zero": zeros(groups * in_ * out if array.update.shifts else 1, dtype=torch.float32),
             **{name: zeros(xbar.THREADS, len(periphery.COUNTS), dtype=torch.int64) for name in _CONVERTED},
             # A read and a read_t may run side by side.
             **{name: torch.zeros(groups * max(in_, out)) for name in (*_SCRATCH, *_SCRATCH_T)},
@@ -94,8 +100,13 @@ class ForC:
     def filled(self) -> dict[str, Tensor]:
         """By the names of the kernel's parameters, the state as it stands."""
         array, tensors = self.array, self.tensors
-        for kind, name in (("law", self.law), ("update", array.options.update), ("cell", self.cell)):
-            if name not in xbar.KNOWN[kind]:
+        update = array.options.update
+        for kind, name, known in (
+            ("law", self.law, self.law in xbar.KNOWN["law"]),
+            ("update", update, array.update.kernel is not None),
+            ("cell", self.cell, self.cell in xbar.KNOWN["cell"]),
+        ):
+            if not known:
                 raise IncompatibleRule(
                     f"layer {array.geometry.path}: the {kind} {name} has no kernel in C yet: "
                     "use --engine torch"
@@ -107,6 +118,8 @@ class ForC:
                 )
         tensors["g"].copy_(self._flat(array.cells.g).view_as(tensors["g"]))
         tensors["wear"].copy_(self._flat(array.cells.wear).view_as(tensors["wear"]))
+        if array._zero is not None:
+            tensors["zero"].copy_(self._flat(array._zero))
         if isinstance(array.cell, AlternatingPair):
             tensors["turn"].copy_(self._flat(array.cell.turn))
         if isinstance(array.cell, UnidirectionalLtp):
@@ -135,7 +148,8 @@ class ForC:
         """The kernel's call, for a recorder."""
         array, wires, clock = self.array, self.array._card.read, self.array.trial.ledger.clock
         if wires.dac_bits is None and wires.adc_bits is None and wires.noise_rel == 0:
-            return (xbar.read_t if transposed else xbar.read)(self.tensors["g"], x, self.cell)
+            cells = self.tensors["g"], self.tensors["zero"]
+            return (xbar.read_t if transposed else xbar.read)(*cells, x, self.cell)
         tile = wires.lines or x.shape[2]
         first = array._next_pass()
         for _ in tiles(x.shape[2], tile)[1:]:
@@ -144,6 +158,7 @@ class ForC:
         given, scratch = self.tensors, _SCRATCH_T if transposed else _SCRATCH
         return (periphery.read_t if transposed else periphery.read)(
             given["g"],
+            given["zero"],
             given["look"],
             given[_CONVERTED[transposed]],
             given[scratch[0]],
@@ -164,22 +179,40 @@ class ForC:
             evaluating=int(clock.phase == "eval"),
         )
 
-    def write(self, direction: Direction) -> None:
-        """The kernel's call, for a recorder."""
-        array, card = self.array, self.array._card
+    def write_whole(self, direction: Direction) -> bool:
+        """Record a direction as one call; False where the update takes it pair by pair."""
+        array = self.array
         if not isinstance(direction, Outer):
             raise IncompatibleRule(
                 f"layer {array.geometry.path}: port write has a kernel in C for Outer directions alone: "
                 "use --engine torch"
             )
+        if type(array.update).through is Update.through:
+            self.write(direction.x, direction.d, direction.scale, 0)
+            return True
+        pairs = direction.x.shape[0] * array.geometry.groups
+        if pairs > _PAIRS:
+            raise IncompatibleRule(
+                f"layer {array.geometry.path}: the update {array.options.update} writes {pairs} pairs a step "
+                f"one by one, in C {_PAIRS} at most: use a smaller batch, or --engine torch"
+            )
+        return False
+
+    def write(self, x: Tensor, d: Tensor, scale: float, first: int) -> None:
+        """The kernel's call, for a recorder: x (pairs, parts, in_), d (pairs, parts, out)."""
+        array, card = self.array, self.array._card
+        assert array.update.kernel is not None  # or ``filled`` has refused
+        memory = array.update.live()
+        known = self.tensors | ({"chi": memory["chi"].view(-1)} if "chi" in memory else {})
         update, pulse = (array._streams[purpose].key for purpose in (Purpose.UPDATE, Purpose.PULSE))
         xbar.write(
-            **{name: tensor for name, tensor in self.tensors.items() if name in xbar.write.tensors},
-            x=direction.x,
-            d=direction.d,
-            scale=direction.scale,
+            **{name: t for name, t in known.items() if name in xbar.write.tensors},
+            x=x,
+            d=d,
+            first=first,
+            scale=scale,
             dw=array.step,
-            update=array.options.update,
+            update=array.update.kernel,
             cell=self.cell,
             law=self.law,
             kind=self.kind,
@@ -224,7 +257,7 @@ class ForC:
         longest, ways = _TRAIN, (cells.up, cells.down)
         if self.walked or any(way.bend.ndim for way in ways) or (sigma > 0 and kind == "add"):
             return kind
-        if array.options.update == "rounded-pulse" or isinstance(array.cell, UnidirectionalLtp):
+        if self.endless or isinstance(array.cell, UnidirectionalLtp):
             longest = max(longest, *(cells.edges(way).numel() for way in ("up", "down")))
         trains = {min(1 << k, longest) for k in range(5, longest.bit_length() + 1)}
         for way in ways:

@@ -84,8 +84,8 @@ class CrossbarArray(Array):
         return self._parts
 
     def live(self) -> dict[str, Tensor]:
-        """Conductances and wear as the kernels in C have them, counts, and what they look up."""
-        return self._for_c.filled()
+        """State, counts and tables as the kernels in C have them, and the update's memory."""
+        return {**self._for_c.filled(), **{f"update.{name}": v for name, v in self.update.live().items()}}
 
     def settle(self) -> dict[str, dict[str, int]]:
         """Take conductances and wear back from C; what was counted since the last time, by port."""
@@ -136,13 +136,13 @@ class CrossbarArray(Array):
         when: tuple[int, int],
     ) -> None:
         """Write ``scale * d x^T`` to a group; ``when`` is the (step, sample) of the random address."""
-        write = self._a_write(group, when)
-        self._send(self.update.outer(x, d, scale, write), write)
+        self._count_first(when)
+        self._outer(x, d, scale, self._a_write(group, when))
 
     def dense(self, change: Float[Tensor, "out in_"], group: int, when: tuple[int, int]) -> None:
         """Write a change that is given weight by weight to a group."""
-        write = self._a_write(group, when)
-        self._send(self.update.dense(change, write), write)
+        self._count_first(when)
+        self._dense(change, self._a_write(group, when))
 
     def pulse(self, index: Int[Tensor, "weights"], n: Int[Tensor, "weights"], when: tuple[int, int]) -> None:
         """Land n pulses (up, or down where negative) on the weights ``index``, numbered row by row."""
@@ -170,22 +170,38 @@ class CrossbarArray(Array):
         return self._through_periphery(d, transposed=True)
 
     def _write(self, direction: Direction) -> None:
-        if is_recording():
-            self._for_c.write(direction)
-            return
         step, groups = self.trial.ledger.clock.step, self.geometry.groups
-        if (ageing := self.cells.ageing) is not None and step > ageing.now:
-            self.cells.age(step - ageing.now)
-            self._look_anew()
-        step %= 1 << 32  # the step before the first, of which a schedule has nothing to write yet
+        if is_recording():
+            if self._for_c.write_whole(direction):
+                return
+        else:
+            if (ageing := self.cells.ageing) is not None and step > ageing.now:
+                self.cells.age(step - ageing.now)
+                self._look_anew()
+            step %= 1 << 32  # the step before the first, of which a schedule has nothing to write yet
         if isinstance(direction, Outer):
             for pair in range(direction.x.shape[0]):
                 for group in range(groups):
                     x, d = direction.x[pair, group], direction.d[pair, group]
-                    self.outer(x, d, direction.scale, group, (step, pair * groups + group))
+                    self._outer(x, d, direction.scale, self._a_write(group, (step, pair * groups + group)))
         elif isinstance(direction, Dense):
             for group in range(groups):
-                self.dense(direction.change[group], group, (step, group))
+                self._dense(direction.change[group], self._a_write(group, (step, group)))
+
+    def _outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> None:
+        x, d, scale = self.update.through(x, d, scale, write)
+        if is_recording():
+            self._for_c.write(x.view(1, 1, -1), d.view(1, 1, -1), scale, write.when[1])
+        else:
+            self._send(self.update.outer(x, d, scale, write), write)
+
+    def _dense(self, change: Float[Tensor, "out in_"], write: Write) -> None:
+        self._send(self.update.dense(change, write), write)
+
+    def _count_first(self, when: tuple[int, int]) -> None:
+        """Of an array that another one brings along: a direction is one write."""
+        if when[1] == 0:
+            self.trial.ledger.add(self.geometry.path, "write", writes=1)
 
     def _send(self, pulses: Pulses | None, write: Write) -> None:
         """Land pulses on a group, and those that the update asks for after them."""

@@ -22,7 +22,7 @@ from hwtrain import data as datasets
 from hwtrain.cards import FixedCard
 from hwtrain.config import SOFTWARE, TrainConfig, device_map, read_run_config, to_toml
 from hwtrain.data import Split
-from hwtrain.errors import ConfigError, RunError
+from hwtrain.errors import ConfigError, IncompatibleRule, NativeError, ProgramError, RunError
 from hwtrain.files import cannot, is_temporary, make_folder, write_file
 from hwtrain.layers.dense import Dense
 from hwtrain.losses.base import Loss
@@ -94,6 +94,14 @@ def run(
         if out is not None:
             write_file(out / "result.json", json.dumps(result.as_dict(), indent=1) + "\n")
         return result
+
+
+def run_quickest(config: TrainConfig, **how: Any) -> Result:
+    """``run`` on the native engine where it can, else on the config's own; the same devices either way."""
+    try:
+        return run(config.model_copy(update={"engine": "native"}), **how)
+    except (IncompatibleRule, NativeError, ProgramError):
+        return run(config, **how)
 
 
 def prepare(config: TrainConfig, net: Net | None, data: Any, out: Path | None, resume: bool) -> Job:

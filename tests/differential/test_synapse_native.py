@@ -36,6 +36,9 @@ ONE_NOW = [
 ]
 SCATTERS_NOW = [("stochastic-pulse", "add"), ("stochastic-pulse", "mult"), ("rounded-pulse", "fine")]
 """Of every kind, an update that sends trains; single pulses scatter by their first step alone."""
+FAMILY = ("symmetry-shift", "tiki-taka", "tiki-taka-v2", "chopped-tiki-taka", "agad")
+"""Updates whose pulses are of another one, on weights that are shifted or after what a fast array says."""
+FAMILY_NOW = [("symmetry-shift", "alternating-pair"), ("chopped-tiki-taka", "single")]
 ALL = list(itertools.product(KNOWN["update"], (*KNOWN["cell"], "half-reference")))
 ROUGH = {
     "variation": {"c2c_rel_range": 0.02, "step_dtod": 0.3, "bias_dtod": 0.2, "c2c_rel_step": 0.3},
@@ -192,6 +195,41 @@ def test_cells_that_one_pulse_carries_past_the_end_are_not_fine() -> None:
 
 
 @pytest.mark.parametrize(
+    ("update", "cell"),
+    [
+        pytest.param(*case, marks=() if case in FAMILY_NOW else pytest.mark.slow)
+        for case in itertools.product(FAMILY, KNOWN["cell"])
+    ],
+)
+def test_a_fast_array_and_what_passes_from_it_are_the_same(update: str, cell: str) -> None:
+    # The columns of fc1 are read twenty times: choppers flip, and the reference of AGAD is renewed.
+    options = Options(update, cell, "none")  # when a pair is worn is a threshold too: see ``trained``
+    assert_same(synapse_card(LABELS, **ROUGH), options, mlp("4-30-4", "tanh"), (4,), steps=80)
+
+
+@pytest.mark.parametrize(
+    "update", [pytest.param(u, marks=() if u == "tiki-taka-v2" else pytest.mark.slow) for u in FAMILY]
+)
+def test_a_fast_array_is_read_through_its_periphery(update: str) -> None:
+    device = synapse_card(LABELS, **ROUGH, read={**WIRES["tiles"], "adc_bits": 10})
+    assert_same(device, Options(update, "bidirectional-pair"), mlp("20-12-4", "tanh"), (20,), batch=3)
+
+
+@pytest.mark.parametrize(
+    "update", [pytest.param(u, marks=() if u == "agad" else pytest.mark.slow) for u in FAMILY]
+)
+def test_a_family_on_groups_passes_columns_in_order(update: str) -> None:
+    net = Net({"c": Conv2d(4, 6, 3, groups=2), "a": Tanh(), "f": Flatten(), "fc": Dense(6, 4)})
+    assert_same(synapse_card(LABELS, **ROUGH), Options(update, "single"), net, (4, 3, 3), batch=2, steps=120)
+
+
+def test_pairs_one_by_one_are_too_many_for_a_program() -> None:
+    options, net = Options("tiki-taka", "single"), mlp("5-4", "tanh")
+    with pytest.raises(IncompatibleRule, match=r"tiki-taka writes 300 pairs a step .*smaller batch"):
+        trained("native", synapse_card(SOFT), options, net, (5,), 300, steps=1)
+
+
+@pytest.mark.parametrize(
     ("law", "kind", "cell"),
     [
         pytest.param(*case, marks=() if case in WALKS_NOW else pytest.mark.slow)
@@ -216,7 +254,7 @@ def test_pairs_of_a_law_without_a_closed_form_are_refreshed_alike(cell: str) -> 
 @pytest.mark.parametrize(
     ("law", "update", "cell", "said"),
     [
-        ("exp-step", "rounded-pulse", "single", "rounded pulses of a law that is walked"),
+        ("exp-step", "rounded-pulse", "single", "rounded-pulse of a law that is walked"),
         ("pow-step", "sign-pulse", "unidirectional-ltd", "refreshes by more than 64 pulses"),
     ],
 )
@@ -240,7 +278,7 @@ def test_a_convolution_with_groups_and_a_batch_writes_its_pairs_in_order(update:
     assert_same(synapse_card(SOFT, **ROUGH), Options(update, "single"), cnn(), (2, 5, 5), batch=3, steps=8)
 
 
-@pytest.mark.parametrize("update", ONE_NOW)
+@pytest.mark.parametrize("update", [*ONE_NOW, *(pytest.param(u, marks=pytest.mark.slow) for u in FAMILY)])
 def test_any_number_of_threads_leaves_the_same_bits(update: str) -> None:
     options = Options(update, "unidirectional-ltp")
     device = synapse_card(SOFT, **ROUGH, read=WIRES["tiles"])

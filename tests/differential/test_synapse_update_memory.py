@@ -185,10 +185,11 @@ def test_pulses_are_those_of_a_loop_over_plain_numbers(name: str, form: str) -> 
     xs, ds = signals(4000)
     while sent < 1000:
         x, d = torch.from_numpy(xs[t]), torch.from_numpy(ds[t])
+        write = Write(STEP, DRAWS, (t, 0))
         if form == "outer":
-            pulses = update.outer(x, d, scale, Write(STEP, DRAWS, (t, 0)))
+            pulses = update.outer(*update.through(x, d, scale, write), write)
         else:
-            pulses = update.dense(scale * torch.outer(d, x), Write(STEP, DRAWS, (t, 0)))
+            pulses = update.dense(scale * torch.outer(d, x), write)
         expected = np.array(loop(xs[t].tolist(), ds[t].tolist(), scale, t))
         assert (grid(pulses) == expected).all(), t
         sent += int(np.abs(expected).sum())

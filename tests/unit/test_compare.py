@@ -118,10 +118,12 @@ def test_bad_words_are_one_line(argv: list[str], part: str, capsys: pytest.Captu
 def test_training_pairs_seeds_and_has_both_controls(tmp_path: Path) -> None:
     data = str(write_csv(tmp_path / "data.csv", 60))
     settings = {"data": data, "net": "4-3-3", "epochs": 1, "seeds": 2}
-    updates = ("sign-pulse", "stochastic-pulse")
+    updates = ("sign-pulse", "stochastic-pulse", "write-verify")
     found = hwtrain.compare("pcmo", "target-envm", train=True, updates=updates, **settings)
     rows = {(row.id, row.update): row for row in found.trained}
-    assert len(rows) == 6
+    assert len(rows) == 8
+    engines = {update: rows["pcmo", update].engine for update in updates}
+    assert engines == {"sign-pulse": "native", "stochastic-pulse": "native", "write-verify": "torch"}
     first, other = rows["pcmo", "stochastic-pulse"], rows["target-envm", "stochastic-pulse"]
     assert first.difference is None
     assert other.difference is not None

@@ -84,11 +84,11 @@ static inline float hwt_squares(int32_t cell, float first, float second, float o
 
 /* y = W x through the periphery. ``look`` (1) is the number of the step before which one evaluates: there the
  * runs of the entry count samples. converted (tallies, 3); drive, current, power (longest);
- * g (branches, groups, in_, out), x (batch, groups, in_) -> y (batch, groups, out) */
-static inline void hwt_periphery_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t tallies,
+ * g (branches, groups, in_, out), zero (zeros) as in hwt_synapse.h, x (batch, groups, in_) -> y (batch, groups, out) */
+static inline void hwt_periphery_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t zeros, int32_t tallies,
                                       int32_t longest, int32_t batch, int32_t cell, int32_t dac, int32_t adc, int32_t tile, double full,
                                       double noise, double offset, uint32_t key0, uint32_t key1, int32_t number,
-                                      uint32_t step, int32_t evaluating, const float *g, const int64_t *look,
+                                      uint32_t step, int32_t evaluating, const float *g, const float *zero, const int64_t *look,
                                       int64_t *converted, float *drive, float *current, float *power, const float *x,
                                       float *y HWT_TEAM)
 {
@@ -116,11 +116,12 @@ static inline void hwt_periphery_read(int32_t branches, int32_t groups, int32_t 
                     current[o] = power[o] = 0.0f;
                 for (int32_t i = from; i < in_ && i < from + tile; i++) {
                     const float *restrict row = matrix + (ptrdiff_t)i * out, v = drive[group * in_ + i];
+                    const float *restrict origin = zeros == weights ? zero + (row - g) : NULL;
                     float *restrict to = current, *restrict deviation = power;
                     if (v == 0.0f)
                         continue;
                     for (int32_t o = lower; o < upper; o++)
-                        to[o] += hwt_weight_of(cell, row[o], row[second + o]) * v;
+                        to[o] += (hwt_weight_of(cell, row[o], row[second + o]) - (origin ? origin[o] : 0.0f)) * v;
                     for (int32_t o = lower; o < upper && w.noise > 0.0f; o++)
                         deviation[o] += hwt_squares(cell, row[o], row[second + o], w.offset) * (v * v);
                 }
@@ -136,11 +137,11 @@ static inline void hwt_periphery_read(int32_t branches, int32_t groups, int32_t 
 
 /* W^T d through the periphery, in 16 lanes. The other arguments as above;
  * d (batch, groups, out) -> y (batch, groups, in_) */
-static inline void hwt_periphery_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t tallies,
+static inline void hwt_periphery_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t zeros, int32_t tallies,
                                         int32_t longest, int32_t batch, int32_t cell, int32_t dac, int32_t adc, int32_t tile,
                                         double full, double noise, double offset, uint32_t key0, uint32_t key1,
                                         int32_t number, uint32_t step, int32_t evaluating, const float *g,
-                                        const int64_t *look, int64_t *converted, float *drive, float *current,
+                                        const float *zero, const int64_t *look, int64_t *converted, float *drive, float *current,
                                         float *power, const float *d, float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
@@ -166,16 +167,17 @@ static inline void hwt_periphery_read_t(int32_t branches, int32_t groups, int32_
                 const int32_t to = from + tile < out ? from + tile : out;
                 for (int32_t i = lower; i < upper; i++) {
                     const float *row = matrix + (ptrdiff_t)i * out;
+                    const float *origin = zeros == weights ? zero + (row - g) : NULL;
                     float lane[HWT_LANES] = {0.0f}, square[HWT_LANES] = {0.0f};
                     int32_t o = from;
                     for (; o + HWT_LANES <= to; o += HWT_LANES)
                         for (int32_t l = 0; l < HWT_LANES; l++) {
                             const float first = row[o + l], other = row[second + o + l], drives = v[o + l];
-                            lane[l] += hwt_weight_of(cell, first, other) * drives;
+                            lane[l] += (hwt_weight_of(cell, first, other) - (origin ? origin[o + l] : 0.0f)) * drives;
                             square[l] += hwt_squares(cell, first, other, w.offset) * (drives * drives);
                         }
                     for (; o < to; o++) {
-                        lane[0] += hwt_weight_of(cell, row[o], row[second + o]) * v[o];
+                        lane[0] += (hwt_weight_of(cell, row[o], row[second + o]) - (origin ? origin[o] : 0.0f)) * v[o];
                         square[0] += hwt_squares(cell, row[o], row[second + o], w.offset) * (v[o] * v[o]);
                     }
                     for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)

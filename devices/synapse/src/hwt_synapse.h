@@ -10,7 +10,8 @@
 
 #include "hwt_laws.h"
 
-enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE, HWT_ROUNDED_PULSE };        /* updates */
+enum { HWT_SIGN_PULSE, HWT_STOCHASTIC_PULSE, HWT_ROUNDED_PULSE,
+       HWT_MIXED_PRECISION };                                            /* updates */
 enum { HWT_SINGLE, HWT_BIDIRECTIONAL_PAIR, HWT_ALTERNATING_PAIR,
        HWT_UNIDIRECTIONAL_LTP, HWT_UNIDIRECTIONAL_LTD };                 /* cells */
 enum { HWT_NONE, HWT_THRESHOLD, HWT_PERIODIC, HWT_FULL_INIT };           /* refreshes */
@@ -526,7 +527,8 @@ typedef struct {
     int32_t update;
     const float *x, *d;
     const int32_t *columns, *rows, *falling; /* bits of the trains; -1 where d pulls down */
-    float chance;
+    float *chi; /* (groups, in_, out): what adds up, in units of the weights */
+    float chance, scale, dw;
     uint32_t lot0, lot1;
     int down;
 } hwt_pair;
@@ -549,9 +551,9 @@ static inline void hwt_lots(const hwt_pair *pair, uint32_t first, int32_t lots[H
 }
 
 /* n pulses for the weights of a portion, the group's first weight being ``offset``; returns the bits that are
- * in any of them. ``sent`` (out) gets which signs a row of the array has sent. */
+ * in any of them. ``sent`` (2, out) gets the longest train up and down that a row of the array has sent. */
 static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tally *tally, int32_t offset,
-                               int32_t portion, int32_t len, int32_t *n, uint8_t *sent)
+                               int32_t portion, int32_t len, int32_t *n, int32_t *sent)
 {
     int32_t lots[HWT_PORTION], most = 0, drew = 0;
     for (int32_t c = 0; c < HWT_PORTION; c++)
@@ -584,6 +586,19 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
                 n[c + k] = wanted > 0.0f ? count : -count;
                 most |= count;
             }
+        } else if (pair->update == HWT_MIXED_PRECISION && pair->x[i] != 0.0f) {
+            const float *restrict d = pair->d + o, drive = pair->x[i];
+            float *restrict chi = pair->chi + (ptrdiff_t)portion * HWT_PORTION + c;
+            int32_t *restrict to = n + c, *restrict ups = sent + o, *restrict downs = sent + a->out + o;
+            for (int32_t k = 0; k < left; k++) {
+                const float sum = chi[k] + d[k] * pair->scale * drive;
+                const int32_t whole = (int32_t)(sum / pair->dw);
+                chi[k] = sum - (float)whole * pair->dw;
+                to[k] = whole;
+                most |= whole < 0 ? -whole : whole;
+                ups[k] = whole > ups[k] ? whole : ups[k];
+                downs[k] = -whole > downs[k] ? -whole : downs[k];
+            }
         } else if (pair->x[i] != 0.0f) {
             const float *restrict d = pair->d + o, drive = pair->x[i];
             int32_t *restrict to = n + c;
@@ -609,7 +624,8 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
                 }
             }
             for (int32_t k = 0; k < left; k++) {
-                sent[o + k] = (uint8_t)(sent[o + k] | ((to[k] & 1) + (to[k] < 0))); /* 1 up, 2 down */
+                sent[o + k] |= to[k] > 0;
+                sent[a->out + o + k] |= to[k] < 0;
                 most |= to[k] & 1;
             }
             tally->counts[HWT_RANDOMS] += drawn;
@@ -691,21 +707,22 @@ static inline int64_t hwt_rounded_slots(const hwt_pair *pair, int32_t in_, int32
 }
 
 /* The write port of a crossbar, pair after pair and group after group: pulses by the update, then the
- * refresh that the policy asks for.
+ * refresh that the policy asks for. Pair and group have numbers from ``first`` on, of which the group is the
+ * remainder by groups; parts is groups, or 1 for the one group that ``first`` names.
  * g, wear (branches, groups, in_, out), turn (turns), updates (1), counts (tallies, 7), own (owned), typical (8),
  * life (lives), bent (2, terms), edges_up (ups), edges_down (downs), columns (in_), rows, falling (out), live (lines: in_ + out),
- * sent (sends: threads * out), x (pairs, groups, in_), d (pairs, groups, out) */
+ * sent (sends: threads * 2 * out), chi (sums), x (pairs, parts, in_), d (pairs, parts, out) */
 static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t turns,
                                   int32_t tallies, int32_t owned, int32_t lives, int32_t ways, int32_t terms, int32_t ups,
                                   int32_t downs, int32_t lines,
-                                  int32_t sends, int32_t pairs, double scale, double dw, int32_t update,
+                                  int32_t sends, int32_t sums, int32_t pairs, int32_t parts, int32_t first_pair, double scale, double dw, int32_t update,
                                   int32_t cell, int32_t law, int32_t kind, int32_t refresh, int64_t refresh_every, int32_t varies,
                                   float rel_range, float rel_step, uint32_t update0, uint32_t update1, uint32_t pulse0,
                                   uint32_t pulse1, uint32_t step, float *g, int32_t *wear, uint8_t *turn,
                                   int64_t *updates, int64_t *counts, const float *own, const float *typical,
                                   const int32_t *life, const float *bent, const float *edges_up, const float *edges_down,
-                                  int32_t *columns, int32_t *rows, int32_t *falling, int32_t *live, uint8_t *sent,
-                                  const float *x, const float *d HWT_TEAM)
+                                  int32_t *columns, int32_t *rows, int32_t *falling, int32_t *live, int32_t *sent,
+                                  float *chi, const float *x, const float *d HWT_TEAM)
 {
     const int32_t mine = HWT_ME, threads = HWT_THREADS;
     const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
@@ -713,18 +730,18 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
     hwt_array a = {branches, groups, out, in_, weights, portions, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
                    cell, kind, law, terms, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, bent, {edges_up, edges_down}};
     hwt_tally tally = {{0}};
-    (void)turns; (void)tallies; (void)owned; (void)ways; (void)lines; (void)sends;
+    (void)turns; (void)tallies; (void)owned; (void)ways; (void)lines; (void)sends; (void)sums;
     for (int32_t k = 0; k < HWT_ROWS; k++)
         for (int32_t c = 0; c < HWT_PORTION && !(varies >> k & 1); c++)
             a.typical[k][c] = typical[k];
-    for (int32_t n = 0; n < pairs * groups; n++) {
-        const int32_t offset = n % groups * out * in_;
+    for (int32_t k = 0; k < pairs * parts; k++) {
+        const int32_t n = first_pair + k, offset = n % groups * out * in_;
         const int32_t first = offset / HWT_PORTION, last = (offset + out * in_ - 1) / HWT_PORTION;
         const uint64_t draw = hwt_point(update0, update1, step, (uint32_t)n, 0);
         const uint64_t scatter = hwt_point(pulse0, pulse1, step, (uint32_t)n, 0);
         const uint64_t again = hwt_point(pulse0, pulse1, step, (uint32_t)n, 1);
-        hwt_pair pair = {update, x + (ptrdiff_t)n * in_, d + (ptrdiff_t)n * out, columns, rows, falling,
-                         (float)(scale / dw), (uint32_t)draw, (uint32_t)(draw >> 32), scale < 0.0};
+        hwt_pair pair = {update, x + (ptrdiff_t)k * in_, d + (ptrdiff_t)k * out, columns, rows, falling,
+                         chi, (float)(scale / dw), (float)scale, (float)dw, (uint32_t)draw, (uint32_t)(draw >> 32), scale < 0.0};
         int live_pair = 1;
         if (update == HWT_STOCHASTIC_PULSE) {
             const int32_t train = hwt_stochastic(&pair, in_, out, scale, dw, draw,
@@ -737,8 +754,8 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
         if (update == HWT_ROUNDED_PULSE && mine == 0)
             tally.counts[HWT_SLOTS] += hwt_rounded_slots(&pair, in_, out);
         HWT_MEET(); /* the trains stand, and the first thread is done with the pair before */
-        for (int32_t o = 0; o < out; o++)
-            sent[mine * out + o] = 0;
+        for (int32_t o = 0; o < 2 * out; o++)
+            sent[mine * 2 * out + o] = 0;
         int32_t input = 0, next = last + 1;
         if (live_pair)
             next = hwt_sending(&a, &pair, offset, first + mine, last, threads, &input);
@@ -747,7 +764,7 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
             next = hwt_sending(&a, &pair, offset, portion + threads, last, threads, &input);
             a.next = next <= last ? next : portions;
             int32_t pulses[HWT_PORTION];
-            if (hwt_fill(&a, &pair, &tally, offset, portion, len, pulses, sent + mine * out) == 0)
+            if (hwt_fill(&a, &pair, &tally, offset, portion, len, pulses, sent + mine * 2 * out) == 0)
                 continue;
             hwt_spread(&a, &tally, portion, len, pulses, scatter);
             if (one_way && refresh == HWT_THRESHOLD)
@@ -756,11 +773,11 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
         HWT_MEET(); /* the pulses have landed */
         if (mine != 0)
             continue;
-        for (int32_t o = 0; o < out && update == HWT_SIGN_PULSE; o++) {
-            uint8_t signs = 0;
+        for (int32_t o = 0; o < 2 * out; o++) { /* of updates whose rows take turns */
+            int32_t longest = 0;
             for (int32_t t = 0; t < threads; t++)
-                signs = (uint8_t)(signs | sent[t * out + o]);
-            tally.counts[HWT_SLOTS] += (signs & 1) + (signs >> 1);
+                longest = sent[t * 2 * out + o] > longest ? sent[t * 2 * out + o] : longest;
+            tally.counts[HWT_SLOTS] += longest;
         }
         *updates += one_way;
         if (one_way && refresh != HWT_THRESHOLD && refresh != HWT_NONE && *updates % refresh_every == 0)
@@ -779,9 +796,11 @@ static inline float hwt_weight_of(int32_t cell, float first, float second)
     return cell == HWT_SINGLE ? 2.0f * first - 1.0f : first - second;
 }
 
-/* y = W x, input after input. g (branches, groups, in_, out), x (batch, groups, in_) -> y (batch, groups, out) */
-static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t batch,
-                                 int32_t cell, const float *g, const float *x, float *y HWT_TEAM)
+/* y = W x, input after input. Weights are counted from ``zero`` where it has one a weight.
+ * g (branches, groups, in_, out), zero (zeros), x (batch, groups, in_) -> y (batch, groups, out) */
+static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t zeros,
+                                 int32_t batch, int32_t cell, const float *g, const float *zero, const float *x,
+                                 float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
     const int32_t from = hwt_share(out, HWT_ME, HWT_THREADS), to = hwt_share(out, HWT_ME + 1, HWT_THREADS);
@@ -792,9 +811,13 @@ static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, 
             output[o] = 0.0f;
         for (int32_t i = 0; i < in_; i++) {
             const float *restrict row = matrix + (ptrdiff_t)i * out, drive = input[i];
+            const float *restrict origin = zeros == weights ? zero + (row - g) : NULL;
             if (drive == 0.0f)
                 continue;
-            if (cell == HWT_SINGLE)
+            if (origin != NULL)
+                for (int32_t o = from; o < to; o++)
+                    output[o] += (hwt_weight_of(cell, row[o], row[second + o]) - origin[o]) * drive;
+            else if (cell == HWT_SINGLE)
                 for (int32_t o = from; o < to; o++)
                     output[o] += hwt_weight_of(HWT_SINGLE, row[o], 0.0f) * drive;
             else
@@ -804,9 +827,32 @@ static inline void hwt_xbar_read(int32_t branches, int32_t groups, int32_t in_, 
     }
 }
 
-/* W^T d, in 16 lanes. g (branches, groups, in_, out), d (batch, groups, out) -> y (batch, groups, in_) */
-static inline void hwt_xbar_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t batch,
-                                   int32_t cell, const float *g, const float *d, float *y HWT_TEAM)
+/* The weights of one input times d, in 16 lanes; those from ``origin`` where ``shifted``, a constant. */
+HWT_MADE_FOR_CONSTANTS float hwt_across(int32_t out, int32_t cell, const float *row, ptrdiff_t second,
+                                        const float *origin, const float *d, const int shifted)
+{
+    float lane[HWT_LANES] = {0.0f};
+    int32_t o = 0;
+    for (; o + HWT_LANES <= out; o += HWT_LANES)
+        for (int32_t l = 0; l < HWT_LANES; l++) {
+            const float weight = hwt_weight_of(cell, row[o + l], row[second + o + l]);
+            lane[l] += (shifted ? weight - origin[o + l] : weight) * d[o + l];
+        }
+    for (; o < out; o++) {
+        const float weight = hwt_weight_of(cell, row[o], row[second + o]);
+        lane[o % HWT_LANES] += (shifted ? weight - origin[o] : weight) * d[o];
+    }
+    for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
+        for (int32_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+/* W^T d, in 16 lanes.
+ * g (branches, groups, in_, out), zero (zeros), d (batch, groups, out) -> y (batch, groups, in_) */
+static inline void hwt_xbar_read_t(int32_t branches, int32_t groups, int32_t in_, int32_t out, int32_t zeros,
+                                   int32_t batch, int32_t cell, const float *g, const float *zero, const float *d,
+                                   float *y HWT_TEAM)
 {
     const ptrdiff_t weights = (ptrdiff_t)groups * in_ * out, second = branches == 1 ? 0 : weights;
     const int32_t from = hwt_share(in_, HWT_ME, HWT_THREADS), to = hwt_share(in_, HWT_ME + 1, HWT_THREADS);
@@ -814,17 +860,9 @@ static inline void hwt_xbar_read_t(int32_t branches, int32_t groups, int32_t in_
         const float *matrix = g + (ptrdiff_t)(n % groups) * in_ * out, *error = d + (ptrdiff_t)n * out;
         for (int32_t i = from; i < to; i++) {
             const float *row = matrix + (ptrdiff_t)i * out;
-            float lane[HWT_LANES] = {0.0f};
-            int32_t o = 0;
-            for (; o + HWT_LANES <= out; o += HWT_LANES)
-                for (int32_t l = 0; l < HWT_LANES; l++)
-                    lane[l] += hwt_weight_of(cell, row[o + l], row[second + o + l]) * error[o + l];
-            for (; o < out; o++)
-                lane[o % HWT_LANES] += hwt_weight_of(cell, row[o], row[second + o]) * error[o];
-            for (int32_t half = HWT_LANES / 2; half > 0; half /= 2)
-                for (int32_t l = 0; l < half; l++)
-                    lane[l] += lane[l + half];
-            y[(ptrdiff_t)n * in_ + i] = lane[0];
+            y[(ptrdiff_t)n * in_ + i] = zeros == weights
+                                            ? hwt_across(out, cell, row, second, zero + (row - g), error, 1)
+                                            : hwt_across(out, cell, row, second, zero, error, 0);
         }
     }
 }

@@ -14,9 +14,9 @@ class Digital(Update):
 
     memory: ClassVar[tuple[str, ...]]
 
-    def state(self) -> dict[str, Tensor]:
+    def live(self) -> dict[str, Tensor]:
         """The memory."""
-        return {name: getattr(self, name).clone() for name in self.memory}
+        return {name: getattr(self, name) for name in self.memory}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Undo of ``state``."""

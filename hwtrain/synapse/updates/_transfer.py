@@ -14,11 +14,13 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from hwtrain.kernels import transfer
 from hwtrain.synapse.updates._digital import Digital
-from hwtrain.synapse.updates.base import BL_MAX, Pulses, Site, Write, counted
+from hwtrain.synapse.updates.base import Pulses, RankOne, Site, Update, Write
+from hwtrain.synapse.updates.rounded_pulse import RoundedPulse
 
 
 class Transfer(Digital):
@@ -26,68 +28,63 @@ class Transfer(Digital):
 
     Class attributes:
         shifted: whether A is counted from its symmetry points.
+        lands: the update whose pulses the weights get.
     """
 
     memory: ClassVar[tuple[str, ...]] = ("turn",)
     shifted: ClassVar[bool] = True
+    lands: ClassVar[type[Update]] = RoundedPulse
 
     def place(self, site: Site) -> None:
         """Ask for A."""
         self.site = site
         self.fast = site.another("fast", self.shifted)
         self.turn = torch.zeros(site.shape[0], dtype=torch.int64)
+        self.lander = self.lands()
+        self.kernel = self.lander.kernel
+
+    def through(
+        self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write
+    ) -> RankOne:
+        """A rank-one change of A, then a column."""
+        self.fast.outer(self.signed(x, write.group), d, scale, write.group, write.when)
+        return self._next(x, write)
 
     def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
-        """A rank-one change of A, then a column."""
-        self.fast.outer(x * self.sign(write.group), d, scale, write.group, write.when)
-        return self._next(write)
+        """Pulses for a column that has come through."""
+        return self.lander.outer(x, d, scale, write)
 
     def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """A change of A weight by weight, then a column."""
-        self.fast.dense(change * self.sign(write.group), write.group, write.when)
-        return self._next(write)
+        rows = [self.signed(row, write.group) for row in change]
+        self.fast.dense(torch.stack(rows), write.group, write.when)
+        return self.outer(*self._next(change[0], write), write)
 
-    def sign(self, group: int) -> Float[Tensor, "in_"] | float:
-        """The sign under which A holds each column."""
-        return 1.0
+    def signed(self, x: Float[Tensor, "in_"], group: int) -> Float[Tensor, "in_"]:
+        """x under the signs with which A holds its columns."""
+        return x
 
     @abstractmethod
-    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
-        """Pulses on C for the column that was read."""
+    def passed(self, v: Float[Tensor, "out"], write: Write) -> tuple[Float[Tensor, "out"], float]:
+        """What the weights of the column that was read get, and its unit."""
 
-    def _next(self, write: Write) -> Pulses:
-        groups, _, in_ = self.site.shape
+    def _next(self, x: Float[Tensor, "in_"], write: Write) -> RankOne:
         group = write.group
-        column = int(self.turn[group]) % in_
-        self.turn[group] += 1
-        one = self.site.like.new_zeros(1, groups, in_)
-        one[0, group, column] = 1
-        return self.transfer(column, self.fast.read(one)[0, group], write)
-
-    def pulses(self, column: int, n: Int[Tensor, "out"]) -> Pulses:
-        """n pulses on the weights of a column."""
-        every = torch.zeros(self.site.shape[1:], dtype=torch.long, device=n.device)
-        every[:, column] = n
-        return counted(every)
+        one = transfer.column(self.turn[group : group + 1], x, self.site.shape[0], group)
+        return one[0, group], *self.passed(self.fast.read(one)[0, group], write)
 
 
 class Buffered(Transfer):
-    """With a digital buffer H (groups, out, in_) in steps, of which whole ones go to C:
-
-    H <- H + v / step,   n = trunc(H), at most 31,   H <- H - n.
-    """
+    """With a digital buffer H (groups, in_, out) in steps, of which whole ones go to C."""
 
     memory: ClassVar[tuple[str, ...]] = ("turn", "h")
 
     def place(self, site: Site) -> None:
         """Allot H."""
         super().place(site)
-        self.h = site.like.new_zeros(site.shape)
+        self.h = self.columns()
 
-    def whole(self, column: int, v: Float[Tensor, "out"], group: int) -> Int[Tensor, "out"]:
-        """Add v (in steps) to a column of H; the whole steps that leave it."""
-        h = self.h[group, :, column]
-        h += v
-        n = h.trunc().clamp(-BL_MAX, BL_MAX)
-        h -= n
-        return n.long()
+    def columns(self) -> Float[Tensor, "groups in_ out"]:
+        """Zeros, a column's together."""
+        groups, out, in_ = self.site.shape
+        return self.site.like.new_zeros(groups, in_, out)

@@ -16,39 +16,32 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hwtrain.synapse.updates.base import Pulses, Site, Write
-from hwtrain.synapse.updates.chopped_tiki_taka import FLIPS, ChoppedTikiTaka
-
-PERIOD = round(1 / FLIPS)
-TAIL = 5
-"""aihwkit's default ``tail_weightening``."""
+from hwtrain.kernels import transfer
+from hwtrain.synapse.updates.base import Site, Write
+from hwtrain.synapse.updates.chopped_tiki_taka import ChoppedTikiTaka
 
 
 class Agad(ChoppedTikiTaka):
-    """``mean`` is M and ``past`` P, both (groups, out, in_) in weight units."""
+    """``mean`` is M and ``past`` P, both (groups, in_, out) in weight units."""
 
     memory: ClassVar[tuple[str, ...]] = ("turn", "h", "chop", "mean", "past")
 
     def place(self, site: Site) -> None:
         """Both means are 0 at first."""
         super().place(site)
-        self.mean = site.like.new_zeros(site.shape)
-        self.past = site.like.new_zeros(site.shape)
+        self.mean, self.past = self.columns(), self.columns()
 
-    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
+    def passed(self, v: Float[Tensor, "out"], write: Write) -> tuple[Float[Tensor, "out"], float]:
         """Whole steps of the buffered difference to the reference."""
         group = write.group
-        mean, past = self.mean[group, :, column], self.past[group, :, column]
-        reads = (int(self.turn[group]) - 1) // self.site.shape[2]  # of this column, before this one
-        if reads > 0 and reads % PERIOD == 0:
-            past.copy_(mean)
-        n = self.whole(column, (v - past) * self.chop[group, column] / write.step, group)
-        share = min(TAIL / PERIOD, 1.0)
-        mean.copy_((1 - share) * mean + share * v)
-        if reads % PERIOD == PERIOD - 1:
-            self.chop[group, column] *= -1
-        return self.pulses(column, n if reads > PERIOD else torch.zeros_like(n))
+        own = (
+            self.turn[group : group + 1],
+            self.h[group],
+            self.chop[group],
+            self.mean[group],
+            self.past[group],
+        )
+        return transfer.referred(*own, v, write.step), write.step

@@ -31,6 +31,10 @@ class Pulses:
     randoms: int
 
 
+RankOne = tuple[Float[Tensor, "in_"], Float[Tensor, "out"], float]
+"""x, d and a scale: the change ``scale * d x^T``."""
+
+
 @runtime_checkable
 class Tile(Protocol):
     """An array as an update sees it: its reads and writes are counted like any others."""
@@ -87,16 +91,24 @@ class Update(ABC):
     Class attributes:
         unit: which step that is, the one at mid-range or the mean one from end to end.
         shifts: whether weights are counted from the symmetry points of their cells.
+        kernel: how C calls the update whose pulses land; None where it knows none.
     """
 
     unit: ClassVar[Literal["middle", "mean"]] = "middle"
     shifts: ClassVar[bool] = False
+    kernel: str | None = None
 
     def place(self, site: Site) -> None:  # noqa: B027 - most updates need nothing but the change
         """Ask for further arrays, allot digital memory; called once, before the first weights."""
 
+    def through(
+        self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write
+    ) -> RankOne:
+        """Of the rank-one change that is wanted, what the weights' own pulses are for; by kernels alone."""
+        return x, d, scale
+
     def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
-        """Pulses for the rank-one change ``scale * d x^T``; weights are numbered row by row."""
+        """Pulses for a rank-one change that has come through; weights are numbered row by row."""
         return self.dense(torch.outer(d * scale, x), write)
 
     @abstractmethod
@@ -107,9 +119,13 @@ class Update(ABC):
         """Pulses to send after those just landed; None when the write is over."""
         return None
 
-    def state(self) -> dict[str, Tensor]:
-        """Digital memory that a checkpoint must keep."""
+    def live(self) -> dict[str, Tensor]:
+        """Digital memory, on which kernels work."""
         return {}
+
+    def state(self) -> dict[str, Tensor]:
+        """The same, for a checkpoint to keep."""
+        return {name: value.clone() for name, value in self.live().items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most keep nothing
         """Undo of ``state``."""

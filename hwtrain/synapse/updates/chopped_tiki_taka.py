@@ -17,11 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hwtrain.kernels import transfer
 from hwtrain.synapse.updates._transfer import Buffered
-from hwtrain.synapse.updates.base import Pulses, Site, Write
-
-FLIPS = 0.1
-"""Probability of a flip after a transfer: aihwkit's default ``in_chop_prob``."""
+from hwtrain.synapse.updates.base import Site, Write
 
 
 class ChoppedTikiTaka(Buffered):
@@ -35,14 +33,13 @@ class ChoppedTikiTaka(Buffered):
         super().place(site)
         self.chop = torch.ones(site.shape[0], site.shape[2]).to(site.like)
 
-    def sign(self, group: int) -> Float[Tensor, "in_"]:
-        """The choppers."""
-        return self.chop[group]
+    def signed(self, x: Float[Tensor, "in_"], group: int) -> Float[Tensor, "in_"]:
+        """By the choppers."""
+        return transfer.signed(x, self.chop[group])
 
-    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
+    def passed(self, v: Float[Tensor, "out"], write: Write) -> tuple[Float[Tensor, "out"], float]:
         """Whole steps of the buffered column, its sign set right; then perhaps a flip."""
-        group = write.group
-        n = self.whole(column, v * self.chop[group, column] / write.step, group)
-        if float(write.draws.at(*write.when).uniform(1)[0]) < FLIPS:
-            self.chop[group, column] *= -1
-        return self.pulses(column, n)
+        group, (at, sample) = write.group, write.when
+        turn, (key0, key1) = self.turn[group : group + 1], write.draws.key
+        n = transfer.chopped(turn, self.h[group], self.chop[group], v, write.step, key0, key1, at, sample)
+        return n, write.step

@@ -19,17 +19,19 @@ from hwtrain.synapse.updates.base import Pulses, Site, Write, counted
 
 
 class MixedPrecision(Digital):
-    """A digital accumulator chi (groups, out, in_), in weight units."""
+    """A digital accumulator chi (groups, in_, out), in weight units."""
 
     memory: ClassVar[tuple[str, ...]] = ("chi",)
+    kernel = "mixed-precision"
 
     def place(self, site: Site) -> None:
         """Allot chi."""
-        self.chi = site.like.new_zeros(site.shape)
+        groups, out, in_ = site.shape
+        self.chi = site.like.new_zeros(groups, in_, out)
 
     def dense(self, change: Float[Tensor, "out in_"], write: Write) -> Pulses:
         """Add up, then send whole steps."""
-        chi = self.chi[write.group]
+        chi = self.chi[write.group].T
         chi += change
         n = (chi / write.step).trunc()
         chi -= n * write.step

@@ -19,6 +19,7 @@ class RoundedPulse(Update):
     """n = round(change / write.step), half away from 0."""
 
     unit = "mean"
+    kernel = "rounded-pulse"
 
     def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """Of the rank-one change."""

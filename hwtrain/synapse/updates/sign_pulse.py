@@ -25,6 +25,8 @@ from hwtrain.synapse.updates.base import Pulses, Update, Write
 class SignPulse(Update):
     """P(pulse) = min(1, |change| / step)."""
 
+    kernel = "sign-pulse"
+
     def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """Draws only for the crossings of live lines: a zero on either line means no pulse."""
         rows, columns = d.nonzero()[:, 0], x.nonzero()[:, 0]

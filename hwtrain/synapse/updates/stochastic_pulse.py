@@ -27,6 +27,8 @@ from hwtrain.synapse.updates.base import BL_MAX, Pulses, Update, Write
 class StochasticPulse(Update):
     """n_ij = number of slots in which row i and column j both send."""
 
+    kernel = "stochastic-pulse"
+
     def outer(self, x: Float[Tensor, "in_"], d: Float[Tensor, "out"], scale: float, write: Write) -> Pulses:
         """Trains on both lines; the count matrix is a product of bit matrices, so it is exact."""
         step, draws, when = write.step, write.draws, write.when

@@ -12,20 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hwtrain.synapse.updates._transfer import Transfer
-from hwtrain.synapse.updates.base import Pulses, Site, Write
+from hwtrain.synapse.updates.base import Write
 from hwtrain.synapse.updates.stochastic_pulse import StochasticPulse
 
 
 class TikiTaka(Transfer):
-    """C <- C + v e_j^T by stochastic pulses."""
+    """C <- C + v e_j^T by stochastic pulses, trains on the one column and on all rows."""
 
-    def place(self, site: Site) -> None:
-        """The trains of the transfer."""
-        super().place(site)
-        self.trains = StochasticPulse()
+    lands = StochasticPulse
 
-    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
-        """Trains on the one column and on all rows."""
-        one = v.new_zeros(self.site.shape[2])
-        one[column] = 1
-        return self.trains.outer(one, v, 1.0, write)
+    def passed(self, v: Float[Tensor, "out"], write: Write) -> tuple[Float[Tensor, "out"], float]:
+        """v as it is."""
+        return v, 1.0

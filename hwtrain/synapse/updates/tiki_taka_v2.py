@@ -11,13 +11,15 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from hwtrain.kernels import transfer
 from hwtrain.synapse.updates._transfer import Buffered
-from hwtrain.synapse.updates.base import Pulses, Write
+from hwtrain.synapse.updates.base import Write
 
 
 class TikiTakaV2(Buffered):
     """The buffer is a low-pass filter of what A says."""
 
-    def transfer(self, column: int, v: Float[Tensor, "out"], write: Write) -> Pulses:
+    def passed(self, v: Float[Tensor, "out"], write: Write) -> tuple[Float[Tensor, "out"], float]:
         """Whole steps of the buffered column."""
-        return self.pulses(column, self.whole(column, v / write.step, write.group))
+        turn = self.turn[write.group : write.group + 1]
+        return transfer.buffered(turn, self.h[write.group], v, write.step), write.step
