@@ -167,7 +167,9 @@ def _facts(name: str, found: SynapseCard) -> Facts:
         down,
         None if up is None or down is None else abs(up - down),
         _symmetry(law),
-        math.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle) if given else None,
+        math.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle, law.spread)
+        if given or law.draws
+        else None,
         d2d or None,
         found.pulse_energy_J("up"),
         found.pulse_energy_J("down"),

@@ -87,7 +87,7 @@ def card_text(found: Fit, *, title: str | None = None, v_read: float | None = No
         lines += ["\n[pulse]", *(f"{name} = {value:.7g}" for name, value in found.response.pulse.items())]
     lines += _uncertainty(found, "\n".join(lines))
     text = "\n".join(lines) + "\n"
-    _check(text, source)
+    check_card(text, source)
     return text
 
 
@@ -154,7 +154,8 @@ def _shown(value: Value, unit: str) -> str:
     return f"{value.value:.5g}{half} {unit}".rstrip()
 
 
-def _check(text: str, source: str) -> None:
+def check_card(text: str, source: str) -> None:
+    """DataError where the text is no card that ``read_card`` accepts."""
     validate(SynapseCard, tomllib.loads(text), where=f"{source}, as a card", text=text, error=DataError)
 
 

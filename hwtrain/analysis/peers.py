@@ -9,6 +9,7 @@ Names and meanings are those of aihwkit 1.2, MLP+NeuroSim V3.0 and CrossSim V2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -25,6 +26,7 @@ _NODES = 32
 """Steps of a piecewise device."""
 _BINS, _QUANTILES = 48, 65
 """Conductances and points of the distribution of a lookup table."""
+_DRAWN = "the distribution of steps: a normal of the same mean variance everywhere"
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,15 @@ def _aihwkit(name: str, found: SynapseCard) -> Exported:
         "dw_min_dtod": spread.step_dtod,
         "dw_min_dtod_log_normal": spread.step_dist == "lognormal",
         "up_down_dtod": spread.bias_dtod,
-        "dw_min_std": float(np.hypot(spread.c2c_rel_step, spread.c2c_rel_range / largest)),
+        "dw_min_std": math.hypot(
+            spread.c2c_rel_step, spread.c2c_rel_range / largest, found.law().spread / largest
+        ),
         "corrupt_devices_prob": found.faults.stuck_random,
     }
     if kind != "LinearStepDevice" and spread.c2c_rel_step > 0 and spread.c2c_kind == "mult":
         missing.append("scatter in proportion to the step taken: that of the middle step everywhere")
+    if found.law().draws:
+        missing.append(_DRAWN)
     if spread.label_dtod > 0:
         missing.append("the spread of labels")
     if found.faults.stuck_on > 0 or found.faults.stuck_off > 0:
@@ -136,10 +142,12 @@ def _neurosim(name: str, found: SynapseCard) -> Exported:
     spread, middle = found.variation, (_middle(found, "up") + _middle(found, "down")) / 2
     if spread.c2c_rel_step > 0:
         missing.append("scatter in proportion to a step: given as a share of the range, at mid-range")
+    if found.law().draws:
+        missing.append(_DRAWN)
     if spread.step_dtod > 0 or spread.bias_dtod > 0:
         missing.append("the spread of steps from device to device: labels alone spread there")
     pulse, span = found.pulse, found.range.g_max_S - found.range.g_min_S
-    c2c = float(np.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle))
+    c2c = math.hypot(spread.c2c_rel_range, spread.c2c_rel_step * middle, found.law().spread)
     values: dict[str, object] = {
         "maxConductance": found.range.g_max_S,
         "minConductance": found.range.g_min_S,
@@ -185,6 +193,10 @@ def _crosssim(name: str, found: SynapseCard) -> Exported:
         missing.append("spread from device to device: one table is one device")
     if found.faults != type(found.faults)():
         missing.append("stuck cells")
+    if found.law().draws:
+        if spread.c2c_rel_range > 0:
+            missing.append("variation.c2c_rel_range on top of the table's own scatter")
+        return Exported(_own_tables(name, found), missing)
     g = np.linspace(found.range.g_min_S, found.range.g_max_S, _BINS)
     p = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     normal = np.array([NormalDist().inv_cdf(share) for share in p])
@@ -195,11 +207,25 @@ def _crosssim(name: str, found: SynapseCard) -> Exported:
         of_step = size if spread.c2c_kind == "mult" else _middle(found, way)  # type: ignore[arg-type]
         deviation = np.hypot(spread.c2c_rel_range, spread.c2c_rel_step * of_step)
         table = span * (sign * size + normal[:, None] * deviation)
-        rows = [g, p, *table]
-        head = f"# {found.device.title}, {title}; hwtrain card {card_id(name)}; siemens"
-        text = [head, *(" ".join(f"{value:.9g}" for value in row) for row in rows), ""]
-        files[f"dG_{title}.txt"] = "\n".join(text)
+        files[f"dG_{title}.txt"] = _lookup(name, found, title, [g, p, *table])
     return Exported(files, missing)
+
+
+def _own_tables(name: str, found: SynapseCard) -> dict[str, str]:
+    """The quantiles of the card itself; what falls has the highest step at the lowest p."""
+    params, low = found.law().params, found.range.g_min_S
+    span = found.range.g_max_S - low
+    g, p = low + span * np.array(params.g), np.array(params.p)
+    rising, falling = span * np.array(params.up_quantiles), -span * np.array(params.down_quantiles)[::-1]
+    return {
+        "dG_increasing.txt": _lookup(name, found, "increasing", [g, p, *rising]),
+        "dG_decreasing.txt": _lookup(name, found, "decreasing", [g, 1 - p[::-1], *falling]),
+    }
+
+
+def _lookup(name: str, found: SynapseCard, title: str, rows: list[NDArray[np.float64]]) -> str:
+    head = f"# {found.device.title}, {title}; hwtrain card {card_id(name)}; siemens"
+    return "\n".join([head, *(" ".join(repr(float(value)) for value in row) for row in rows), ""])
 
 
 PEERS: dict[str, Callable[[str, SynapseCard], Exported]] = {

@@ -15,6 +15,7 @@ from hwtrain.analysis.estimate import Estimate, estimate
 from hwtrain.cards import SynapseCard
 from hwtrain.errors import ConfigError
 from hwtrain.strict_toml import dump
+from hwtrain.synapse.laws.cdf_table import means
 
 Score = Callable[[str, SynapseCard], list[float]]
 """(what is tried, card) to accuracies by seed, fractions."""
@@ -162,6 +163,20 @@ def _shrinks(table: str, keys: tuple[str, ...], shown: str) -> Callable[[Values,
     return move
 
 
+def _cycles(card: Values, share: float) -> str | None:
+    """Scatter from cycle to cycle: of the card, and of a table that draws its steps."""
+    said = _shrinks("variation", ("c2c_rel_range", "c2c_rel_step"), "c2c")(card, share)
+    table = card["response"]
+    if not table.get("p"):
+        return said
+    for name in ("up_quantiles", "down_quantiles"):
+        middle = means(table["p"], table[name])
+        table[name] = [
+            [m + (q - m) * (1 - share) for m, q in zip(middle, row, strict=True)] for row in table[name]
+        ]
+    return ", ".join([f"{1 - share:.3g} of the steps' scatter", *([said] if said else [])])
+
+
 def _converters(card: Values, share: float) -> str | None:
     read = card["read"]
     here = [key for key in ("dac_bits", "adc_bits") if key in read]
@@ -192,7 +207,7 @@ _SPREAD = ("step_dtod", "bias_dtod", "label_dtod")
 KNOBS: dict[str, Callable[[Values, float], str | None]] = {
     "nonlinearity": _nonlinearity,
     "levels": _levels,
-    "cycle-to-cycle": _shrinks("variation", ("c2c_rel_range", "c2c_rel_step"), "c2c"),
+    "cycle-to-cycle": _cycles,
     "device-to-device, steps": _shrinks("variation", _SPREAD, "d2d"),
     "device-to-device, ends": _shrinks("range", ("g_min_dtod", "g_max_dtod"), "d2d"),
     "stuck cells": _shrinks("faults", ("stuck_on", "stuck_off", "stuck_random"), "share"),

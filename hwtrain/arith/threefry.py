@@ -76,12 +76,12 @@ def threefry(key: Words, counter: Words, rounds: int = 20) -> Words:
 
 
 def threefry_words(
-    key: Words, elements: NDArray[np.uint32], rounds: int = 20
+    key: Words, elements: NDArray[np.uint32], rounds: int = 20, second: int = 0
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """``threefry(key, (element, 0))`` for many elements at once."""
+    """``threefry(key, (element, second))`` for many elements at once."""
     keys = (key[0], key[1], _PARITY ^ key[0] ^ key[1])
     x0 = elements + np.uint32(keys[0])
-    x1 = np.full_like(x0, keys[1])
+    x1 = np.full_like(x0, (keys[1] + second) & _MASK)
     high = np.empty_like(x0)
     for number in range(rounds):
         rotation = _ROTATIONS[number % 8]
@@ -152,6 +152,13 @@ class Point:
         for plane in planes.T:
             codes = codes << np.uint32(1) | plane[:, None] >> slots & np.uint32(1)
         return codes.astype(np.float32) * np.float32(2.0**-24)
+
+    def steps(self, elements: NDArray[np.uint32], pulse: int) -> NDArray[np.float32]:
+        """Uniforms in [0, 1) with 24 bits, for pulse 0, 1, ... of the train on each element.
+
+        Pulse k has word ``k & 1`` of the block whose counter is (element, 1 + (k >> 1)).
+        """
+        return _unit(threefry_words(self.key, elements, _FEWER, 1 + (pulse >> 1))[pulse & 1])
 
     def lots(self, elements: NDArray[np.uint32]) -> NDArray[np.float32]:
         """Uniforms in [0, 1) with 24 bits, an element each below 2^31, of which eight decide at first.

@@ -468,7 +468,11 @@ class SynapseCard(Strict):
                 f"variation.label_dtod shifts a label, which the law {self.response['law']} is not "
                 "given here: use label_up and label_down of the law affine, or remove label_dtod"
             )
-        self.law()
+        if self.law().draws and self.variation.c2c_rel_step > 0:
+            raise ValueError(
+                "variation.c2c_rel_step scatters steps that the quantiles of response draw already: "
+                "leave it out"
+            )
         return self
 
     def pulse_energy_J(self, way: Literal["up", "down"]) -> float | None:

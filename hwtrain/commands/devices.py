@@ -41,6 +41,7 @@ def add(verbs: Any) -> None:
         one, "--g-max", type=float, metavar="S", help="of arbitrary units: what the highest value stands for"
     )
     flag(one, "--title", help="name of the device (the file's name)")
+    one.add_argument("--table", action="store_true", help="keep the distribution of steps, fit no law")
     json_flag(one)
 
     one = verb(
@@ -130,9 +131,8 @@ def _devices_fit(found: argparse.Namespace) -> int:
         raise ConfigError("--g-min and --g-max are for arbitrary units: add --unit 1, or leave them out")
     if ends is not None and None in ends:
         raise ConfigError(f"--g-{'min' if found.g_min is None else 'max'} is missing: give both ends")
-    return fit_card(
-        found.data, found.down, found.out, found.unit, found.v_read, ends, found.title, as_json=found.json
-    )
+    given = found.data, found.down, found.out, found.unit, found.v_read, ends, found.title
+    return fit_card(*given, table=found.table, as_json=found.json)
 
 
 def _devices_derive(found: argparse.Namespace) -> int:

@@ -136,4 +136,6 @@ def _rows(part: BaseModel, prefix: str) -> Iterator[tuple[str, str, str, str]]:
             measured = str(extra["measured"]) if isinstance(extra, dict) else "set it"
             unit = _UNITS.get(name.rpartition("_")[2], "")
             shown = "not given" if value is None else f"{value} {unit}".rstrip()
+            if isinstance(value, list) and value and isinstance(value[0], list):
+                shown = f"{len(value)} rows of {len(value[0])}"
             yield shown_name, shown, field.description or "", measured

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwtrain.data.response import Response, Sweep, Values, decoded, siemens_of
 from hwtrain.errors import DataError
@@ -22,9 +23,11 @@ _LEFT = 1e-4
 
 @dataclass(frozen=True)
 class StepTable:
-    """Mean and variance of the step at every conductance, in siemens."""
+    """Steps by p and conductance, their mean and variance at every conductance, in siemens."""
 
     g: Values
+    p: Values
+    steps: NDArray[np.float64]
     mean: Values
     variance: Values
 
@@ -43,11 +46,7 @@ class StepTable:
 
 def read_tables(up: Path, down: Path, unit: str | None) -> tuple[Response, Values]:
     """The mean responses of both tables, and the variances of their steps."""
-    factor = siemens_of(up, unit)
-    tables = [_table(path, factor) for path in (up, down)]
-    rising, falling = tables
-    if rising.mean.mean() <= 0 or falling.mean.mean() >= 0:
-        raise DataError(f"{up}: its steps must go up, and those of {down} down: exchange them")
+    rising, falling = read_steps(up, down, unit)
     sweeps = (
         Sweep("1", 1, "up", rising.walk(float(rising.g[0]))),
         Sweep("1", 1, "down", falling.walk(float(falling.g[-1]))),
@@ -55,8 +54,17 @@ def read_tables(up: Path, down: Path, unit: str | None) -> tuple[Response, Value
     for sweep in sweeps:
         if len(sweep.g) < 3:
             raise DataError(f"{up}: {sweep.direction}: two pulses cross the range: nothing can be fitted")
-    variances = np.concatenate([table.variance for table in tables])
+    variances = np.concatenate([rising.variance, falling.variance])
     return Response(sweeps, 1, {}, "S", str(up)), variances
+
+
+def read_steps(up: Path, down: Path, unit: str | None) -> tuple[StepTable, StepTable]:
+    """Both tables as they stand."""
+    factor = siemens_of(up, unit)
+    rising, falling = (_table(path, factor) for path in (up, down))
+    if rising.mean.mean() <= 0 or falling.mean.mean() >= 0:
+        raise DataError(f"{up}: its steps must go up, and those of {down} down: exchange them")
+    return rising, falling
 
 
 def _table(path: Path, factor: float) -> StepTable:
@@ -77,4 +85,4 @@ def _table(path: Path, factor: float) -> StepTable:
         raise DataError(f"{path}: conductances and p must rise, and all be finite: mend the table")
     mean = np.trapezoid(steps, p, axis=0) / (p[-1] - p[0])
     variance = np.trapezoid((steps - mean) ** 2, p, axis=0) / (p[-1] - p[0])
-    return StepTable(g, mean, variance)
+    return StepTable(g, p, steps, mean, variance)

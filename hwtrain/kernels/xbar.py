@@ -17,7 +17,7 @@ COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms", "
 THREADS = 16
 """The most that a kernel may have; its scratch and its counts are made for so many."""
 KNOWN = {
-    "law": ("linear", "affine", "exp-step", "pow-step", "piecewise", "cdf-table"),
+    "law": ("linear", "affine", "exp-step", "pow-step", "piecewise", "cdf-table", "drawn-table"),
     "update": ("sign-pulse", "stochastic-pulse", "rounded-pulse", "mixed-precision"),
     "cell": (
         "single",

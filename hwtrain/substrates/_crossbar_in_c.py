@@ -48,7 +48,7 @@ class ForC:
             "a branch that is shorter than the range": (span.up_from, span.down_from) != (0.0, 1.0),
             "resistive lines": card.read.line_ohm > 0,
         }
-        self.law = str(array._card.response["law"])
+        self.law = "drawn-table" if array.cells.law.draws else str(card.response["law"])
         cells, (groups, out, in_) = array.cells, array.geometry.shape
         law = cells.law
         self.walked = isinstance(law, Stepwise)

@@ -310,6 +310,13 @@ class Conductances:
     ) -> Tensor:
         """The travel after cycle-to-cycle variation, drawn only for the cells that were pulsed."""
         spread = self.card.variation
+        if self.law.draws:
+            elements = self.elements(index)
+
+            def lots(pulse: int, some: Tensor) -> Tensor:
+                return self._tensor(point.steps(elements[some.cpu().numpy()], pulse))
+
+            mean = self.law.drawn(travel, count, branch, lots)
         variance: Tensor | float = 0.0
         if spread.c2c_rel_range > 0:
             variance = variance + count * (spread.c2c_rel_range * self.width / width) ** 2

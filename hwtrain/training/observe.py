@@ -35,6 +35,7 @@ def layer_figures(net: Net, ledger: Ledger, samples: int, steps: int) -> dict[st
             "writes": ledger.of("train", path, "write")["writes"],
             "scatters": array.synapse.variation.c2c_rel_range > 0
             or array.synapse.variation.c2c_rel_step > 0
+            or array.synapse.law().draws
             or array.synapse.ageing is not None,
             "wear": array.wear(),
             "endurance": array.synapse.pulse.endurance,

@@ -69,7 +69,13 @@ WALKED = {
         **{"g": [0.0, 0.1, 0.7, 1.0], "up": [0.05, 0.03, 0.02, 0.01], "down": [0.02, 0.01, 0.04, 0.03]},
     },
 }
+WALKED["drawn-table"] = {
+    **{"law": "cdf-table", "g": [0.0, 0.3, 1.0], "p": [0.1, 0.25, 0.5, 1.0]},
+    "up_quantiles": [[-0.01, 0.0, 0.0], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.02]],
+    "down_quantiles": [[0.0, 0.0, -0.01], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.05]],
+}
 WALKS_NOW = [
+    ("drawn-table", "add", "alternating-pair"),
     ("exp-step", "mult", "single"),
     ("pow-step", "add", "alternating-pair"),
     ("piecewise", "mult", "alternating-pair"),
@@ -238,6 +244,8 @@ def test_pairs_one_by_one_are_too_many_for_a_program() -> None:
 )
 def test_a_law_without_a_closed_form_walks_the_same(law: str, kind: str, cell: str) -> None:
     scatter = ROUGH["variation"] | {"c2c_kind": kind}
+    if law == "drawn-table":
+        del scatter["c2c_rel_step"]  # steps are drawn
     device = synapse_card(WALKED[law], **ROUGH | {"variation": scatter, "pulse": {"endurance": 40}})
     options = Options("stochastic-pulse", cell, weight_range=1.0)  # so that trains are long
     assert_same(device, options, mlp("20-12-4", "tanh"), (20,))

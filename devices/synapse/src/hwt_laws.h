@@ -7,7 +7,10 @@
 #include <math.h>
 #include <stdint.h>
 
-enum { HWT_LINEAR, HWT_AFFINE, HWT_EXP_STEP, HWT_POW_STEP, HWT_PIECEWISE, HWT_CDF_TABLE }; /* laws */
+#include "hwt_threefry.h"
+
+enum { HWT_LINEAR, HWT_AFFINE, HWT_EXP_STEP, HWT_POW_STEP, HWT_PIECEWISE, HWT_CDF_TABLE,
+       HWT_DRAWN_TABLE }; /* laws */
 
 #define HWT_NEAR 1e-3 /* half of the way over which a law's slope is taken */
 
@@ -24,18 +27,25 @@ static inline double hwt_pow_step(const float *bent, double travel)
     return pow(1.0 - travel, bent[0]);
 }
 
-/* Travels, then the steps there; what fills a row up stands at its end once more. */
-static inline double hwt_table(const float *at, int32_t nodes, double travel)
+/* The first of the nodes after the first one that is not below x, or the last. */
+static inline int32_t hwt_node(const float *at, int32_t nodes, double x)
 {
-    const float *y = at + nodes;
     int32_t from = 1, to = nodes - 1;
     while (from < to) {
         const int32_t middle = (from + to) / 2;
-        if (at[middle] < travel)
+        if (at[middle] < x)
             from = middle + 1;
         else
             to = middle;
     }
+    return from;
+}
+
+/* Travels, then the steps there; what fills a row up stands at its end once more. */
+static inline double hwt_table(const float *at, int32_t nodes, double travel)
+{
+    const float *y = at + nodes;
+    const int32_t from = hwt_node(at, nodes, travel);
     return y[from - 1] + (travel - at[from - 1]) / (at[from] - at[from - 1]) * (y[from] - y[from - 1]);
 }
 
@@ -70,6 +80,31 @@ static inline double hwt_walk(int32_t law, const float *bent, int32_t terms, dou
         travel += size;
     }
     *variance = total;
+    return travel;
+}
+
+/* Travel after ``count`` pulses that each draw their step, kept between the ends after each: Point.steps of
+ * hwtrain/arith/threefry.py. bent (terms): how many p, p, travels, mean steps, and for each p the steps there. */
+static inline double hwt_drawn(const float *bent, int32_t terms, double travel, double step, int32_t count, uint32_t k0,
+                               uint32_t k1, uint32_t element)
+{
+    const int32_t points = (int32_t)bent[0], nodes = (terms - 1 - points) / (points + 2);
+    const float *p = bent + 1, *at = p + points, *rows = at + 2 * nodes;
+    uint32_t words[2] = {0};
+    travel = travel < 0.0 ? 0.0 : travel > 1.0 ? 1.0 : travel;
+    for (int32_t done = 0; done < count; done++) {
+        if ((done & 1) == 0)
+            hwt_threefry13_words(k0, k1, element, 1u + ((uint32_t)done >> 1), words, words + 1);
+        const double u = (double)(words[done & 1] >> 8) * 0x1p-24;
+        const double within = u < p[0] ? p[0] : u > p[points - 1] ? p[points - 1] : u;
+        const int32_t above = hwt_node(p, points, within), right = hwt_node(at, nodes, travel);
+        const double part = (within - p[above - 1]) / (p[above] - p[above - 1]);
+        const double share = (travel - at[right - 1]) / (at[right] - at[right - 1]);
+        const float *low = rows + (above - 1) * nodes + right, *high = low + nodes;
+        const double less = low[-1] + share * (low[0] - low[-1]), more = high[-1] + share * (high[0] - high[-1]);
+        travel += step * (less + part * (more - less));
+        travel = travel < 0.0 ? 0.0 : travel > 1.0 ? 1.0 : travel;
+    }
     return travel;
 }
 

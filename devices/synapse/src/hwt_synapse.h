@@ -75,6 +75,7 @@ typedef struct {
     const int32_t *life;                  /* (1) or (branches, weights): a cell with so much wear is stuck */
     const float *bent;                    /* (2, terms): what a walked law knows of LTP and of LTD */
     const float *edges[2];                /* (ups), (downs): travel half way between pulses of a typical device */
+    uint32_t draw0, draw1, element;       /* where the first of the cells that move finds its words */
 } hwt_array;
 
 /* Where the share of a thread begins, of n values in vectors; the next one's begins where it ends. */
@@ -275,10 +276,19 @@ static inline void hwt_step_on(const hwt_array *a, hwt_tally *tally, int32_t cel
         const float middle = step * row[rising ? HWT_UP_HALF : HWT_DOWN_HALF][at + c];
         const float travel = (rising ? before - low : high - before) / width, range = a->rel_range / width;
         double variance;
-        const float mean = (float)hwt_walk(a->law, a->bent + (rising ? 0 : a->terms), a->terms, travel, step, count,
-                                           a->rel_step, a->kind == HWT_ADD ? middle : 0.0f, &variance);
+        const float *bent = a->bent + (rising ? 0 : a->terms);
+        const int32_t points = a->law == HWT_DRAWN_TABLE ? (int32_t)bent[0] : 0;
+        const int32_t nodes = (a->terms - 1 - points) / (points + 2);
+        const float mean =
+            a->law == HWT_DRAWN_TABLE
+                ? (float)hwt_walk(HWT_CDF_TABLE, bent + 1 + points, 2 * nodes, travel, step, count, 0.0, 0.0, &variance)
+                : (float)hwt_walk(a->law, bent, a->terms, travel, step, count, a->rel_step,
+                                  a->kind == HWT_ADD ? middle : 0.0f, &variance);
+        const float went = a->law == HWT_DRAWN_TABLE
+                               ? (float)hwt_drawn(bent, a->terms, travel, step, count, a->draw0, a->draw1, a->element + (uint32_t)c)
+                               : mean;
         const float deviation = sqrtf((float)variance + (float)count * range * range);
-        const float after = (mean + deviation * noise[c]) * width;
+        const float after = (went + deviation * noise[c]) * width;
         const float moved = rising ? low + after : high - after;
         const float least = HWT_TINY * (float)count * hwt_lesser(middle, step);
         const int still = hwt_lesser(1.0f, hwt_greater(0.0f, mean)) - travel < least;
@@ -343,6 +353,8 @@ static inline void hwt_land(hwt_array *a, hwt_tally *tally, int32_t branch, int3
     int32_t lives[HWT_STRIP];
     float noise[HWT_STRIP] = {0.0f};
     hwt_rows(a, branch, portion, row);
+    a->draw0 = k0;
+    a->draw1 = k1;
     if (a->lives == 1)
         for (int32_t c = 0; c < HWT_STRIP; c++)
             lives[c] = a->life[0];
@@ -357,6 +369,7 @@ static inline void hwt_land(hwt_array *a, hwt_tally *tally, int32_t branch, int3
         hwt_fetch(a, branch, 2 * at / HWT_STRIP + 1);
         if (most == 0)
             continue;
+        a->element = element + (uint32_t)at;
         hwt_move_most(a, tally, cells, row, at, a->lives == 1 ? lives : a->life + from + at, a->g + from + at,
                       a->wear + from + at, pulses + at, noise, most);
     }
@@ -453,6 +466,9 @@ static inline void hwt_rewrite(hwt_array *a, hwt_tally *tally, int32_t w, uint64
         const float noise = hwt_scatter(element >> 4 & 1 ? other : one);
         const float *row[HWT_ROWS];
         hwt_rows(a, branch, portion, row);
+        a->draw0 = (uint32_t)point;
+        a->draw1 = (uint32_t)(point >> 32);
+        a->element = element;
         hwt_move_most(a, tally, 1, row, w % HWT_PORTION, a->life + (a->lives == 1 ? 0 : cell), a->g + cell,
                       a->wear + cell, &n, &noise, count);
     }
@@ -728,7 +744,7 @@ static inline void hwt_xbar_write(int32_t branches, int32_t groups, int32_t in_,
     const int32_t weights = groups * in_ * out, portions = (weights + HWT_PORTION - 1) / HWT_PORTION;
     const int one_way = cell == HWT_UNIDIRECTIONAL_LTP || cell == HWT_UNIDIRECTIONAL_LTD;
     hwt_array a = {branches, groups, out, in_, weights, portions, portions, hwt_popcount((uint32_t)varies), varies, lives, ups, downs,
-                   cell, kind, law, terms, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, bent, {edges_up, edges_down}};
+                   cell, kind, law, terms, rel_range, rel_step, g, wear, turn, own, {{0.0f}}, life, bent, {edges_up, edges_down}, 0, 0, 0};
     hwt_tally tally = {{0}};
     (void)turns; (void)tallies; (void)owned; (void)ways; (void)lines; (void)sends; (void)sums;
     for (int32_t k = 0; k < HWT_ROWS; k++)

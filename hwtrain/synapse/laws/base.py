@@ -8,7 +8,7 @@ and 1 at the far end. Clipping, scatter between cells and physical units are not
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -40,6 +40,29 @@ class Law(ABC):
     """A conductance law with its parameters."""
 
     Params: ClassVar[type[Strict]]
+
+    @property
+    def draws(self) -> bool:
+        """Whether steps have a distribution of their own, of which ``drawn`` draws them."""
+        return False
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of a drawn step about its mean, all over the range; 0 where none is drawn."""
+        return 0.0
+
+    def drawn(
+        self,
+        travel: Float[Tensor, "cells"],
+        n: Int[Tensor, "cells"],
+        branch: Branch,
+        lots: Callable[[int, Int[Tensor, "some"]], Float[Tensor, "some"]],
+    ) -> Float[Tensor, "cells"]:
+        """Travel after n >= 1 pulses whose steps are drawn, kept between the ends after each.
+
+        ``lots``: uniforms in [0, 1) for a pulse of the train, 0 at first, on some of the cells.
+        """
+        raise TypeError(f"the law {type(self).__name__} has no distribution of steps")
 
     @abstractmethod
     def nominal(self, direction: Literal["up", "down"]) -> tuple[float, float]:
