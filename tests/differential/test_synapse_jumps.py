@@ -56,8 +56,8 @@ def uniform(point: Point, element: int, pulse: int) -> float:
 def test_a_thousand_pulses_are_those_of_a_loop_over_plain_numbers() -> None:
     found, stream = cells(synapse_card(JUMPS)), Streams(4).stream(Purpose.PULSE, 0)
     out, in_ = 5, 8
-    g, rng, sent, step = [0.5] * (out * in_), np.random.default_rng(1), 0, 0
-    found.g.fill_(0.5)
+    g, rng, sent, step = [c / (out * in_ - 1) for c in range(out * in_)], np.random.default_rng(1), 0, 0
+    found.g[:] = torch.tensor(g)
     while sent < 1000:
         n = rng.integers(-4, 5, out * in_)
         index = torch.from_numpy(n.nonzero()[0])

@@ -210,15 +210,15 @@ def test_cells_that_one_pulse_carries_past_the_end_are_not_fine() -> None:
 def test_a_fast_array_and_what_passes_from_it_are_the_same(update: str, cell: str) -> None:
     # The columns of fc1 are read twenty times: choppers flip, and the reference of AGAD is renewed.
     options = Options(update, cell, "none")  # when a pair is worn is a threshold too: see ``trained``
-    assert_same(synapse_card(LABELS, **ROUGH), options, mlp("4-30-4", "tanh"), (4,), steps=80)
+    assert_same(synapse_card(LABELS, **ROUGH), options, mlp("4-12-20", "tanh"), (4,), steps=80)
 
 
 @pytest.mark.parametrize(
     "update", [pytest.param(u, marks=() if u == "tiki-taka-v2" else pytest.mark.slow) for u in FAMILY]
 )
 def test_a_fast_array_is_read_through_its_periphery(update: str) -> None:
-    device = synapse_card(LABELS, **ROUGH, read={**WIRES["tiles"], "adc_bits": 10})
-    assert_same(device, Options(update, "bidirectional-pair"), mlp("20-12-4", "tanh"), (20,), batch=3)
+    device = synapse_card(LABELS, **ROUGH, read={**WIRES["tiles"], "adc_bits": 10, "lines": 18})
+    assert_same(device, Options(update, "bidirectional-pair"), mlp("8-12-20", "tanh"), (8,), batch=3)
 
 
 @pytest.mark.parametrize(
