@@ -57,7 +57,7 @@ def test_a_thousand_pulses_are_those_of_a_loop_over_plain_numbers() -> None:
     found, stream = cells(synapse_card(JUMPS)), Streams(4).stream(Purpose.PULSE, 0)
     out, in_ = 5, 8
     g, rng, sent, step = [c / (out * in_ - 1) for c in range(out * in_)], np.random.default_rng(1), 0, 0
-    found.g[:] = torch.tensor(g)
+    found.g[:] = torch.tensor(g, dtype=torch.float64)
     while sent < 1000:
         n = rng.integers(-4, 5, out * in_)
         index = torch.from_numpy(n.nonzero()[0])
