@@ -571,7 +571,7 @@ static inline void hwt_lots(const hwt_pair *pair, uint32_t first, int32_t lots[H
 static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tally *tally, int32_t offset,
                                int32_t portion, int32_t len, int32_t *n, int32_t *sent)
 {
-    int32_t lots[HWT_PORTION], most = 0, drew = 0;
+    int32_t lots[HWT_PORTION], tied[HWT_PORTION + 16], most = 0, drew = 0;
     for (int32_t c = 0; c < HWT_PORTION; c++)
         n[c] = 0;
     for (int32_t c = 0; c < len;) {
@@ -617,31 +617,38 @@ static inline int32_t hwt_fill(const hwt_array *a, const hwt_pair *pair, hwt_tal
             }
         } else if (pair->x[i] != 0.0f) {
             const float *restrict d = pair->d + o, drive = pair->x[i];
-            int32_t *restrict to = n + c;
-            int32_t drawn = 0, ties = 0;
+            int32_t *restrict to = n + c, *restrict ups = sent + o, *restrict downs = sent + a->out + o;
+            const int32_t *restrict lot = lots + c;
+            int32_t drawn = 0;
             if (!drew)
                 hwt_lots(pair, (uint32_t)portion * HWT_PORTION, lots);
             drew = 1;
             for (int32_t k = 0; k < left; k++) {
                 const float wanted = d[k] * pair->chance * drive, size = fabsf(wanted);
                 const int32_t certain = (int32_t)(hwt_lesser(size, 1.0f) * 256.0f), sign = wanted > 0.0f ? 1 : -1;
-                to[k] = lots[c + k] < certain ? sign : 0;
-                ties |= (lots[c + k] == certain) & (size > 0.0f);
+                to[k] = lot[k] < certain ? sign : 0;
+                tied[k] = (lot[k] == certain) & (size > 0.0f);
                 drawn += d[k] != 0.0f;
             }
-            for (int32_t k = 0; k < left && ties; k++) {
-                const float wanted = d[k] * pair->chance * drive, size = fabsf(wanted);
-                if (size > 0.0f && lots[c + k] == (int32_t)(hwt_lesser(size, 1.0f) * 256.0f)) {
-                    const uint32_t element = (uint32_t)portion * HWT_PORTION + (uint32_t)(c + k);
-                    uint32_t word, unused;
-                    hwt_threefry13_words(pair->lot0, pair->lot1, element | 0x80000000u, 0, &word, &unused);
-                    if ((float)((uint32_t)lots[c + k] << 16 | word >> 16) * 0x1p-24f < size)
-                        to[k] = wanted > 0.0f ? 1 : -1;
-                }
+            for (int32_t k = left; k < left + 16; k++)
+                tied[k] = 0;
+            for (int32_t from = 0; from < left; from += 16) { /* one lot of 256 needs its lower bits */
+                int32_t any = 0;
+                for (int32_t l = 0; l < 16; l++)
+                    any |= tied[from + l];
+                for (int32_t k = from; k < from + 16 && any; k++)
+                    if (tied[k]) {
+                        const float wanted = d[k] * pair->chance * drive;
+                        const uint32_t element = (uint32_t)portion * HWT_PORTION + (uint32_t)(c + k);
+                        uint32_t word, unused;
+                        hwt_threefry13_words(pair->lot0, pair->lot1, element | 0x80000000u, 0, &word, &unused);
+                        if ((float)((uint32_t)lot[k] << 16 | word >> 16) * 0x1p-24f < fabsf(wanted))
+                            to[k] = wanted > 0.0f ? 1 : -1;
+                    }
             }
             for (int32_t k = 0; k < left; k++) {
-                sent[o + k] |= to[k] > 0;
-                sent[a->out + o + k] |= to[k] < 0;
+                ups[k] |= to[k] > 0;
+                downs[k] |= to[k] < 0;
                 most |= to[k] & 1;
             }
             tally->counts[HWT_RANDOMS] += drawn;
