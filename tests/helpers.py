@@ -22,6 +22,14 @@ NAMES = {
     },
 }
 """The tables that say nothing of the device itself."""
+JUMPS: dict[str, Any] = {
+    "law": "cdf-table",
+    "g": [0.0, 0.3, 1.0],
+    "p": [0.1, 0.25, 0.5, 1.0],
+    "up_quantiles": [[-0.01, 0.0, 0.0], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.02]],
+    "down_quantiles": [[0.0, 0.0, -0.01], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.05]],
+}
+"""A response whose steps have a distribution of their own."""
 
 
 def synapse_card(response: dict[str, Any], **tables: dict[str, Any]) -> SynapseCard:

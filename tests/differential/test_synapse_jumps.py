@@ -23,15 +23,8 @@ from hwtrain.cards import SynapseCard
 from hwtrain.cards import card as read_card
 from hwtrain.cli import main
 from hwtrain.synapse.conductances import Conductances
-from tests.helpers import synapse_card, write_csv
+from tests.helpers import JUMPS, synapse_card, write_csv
 
-JUMPS: dict[str, Any] = {
-    "law": "cdf-table",
-    "g": [0.0, 0.3, 1.0],
-    "p": [0.1, 0.25, 0.5, 1.0],
-    "up_quantiles": [[-0.01, 0.0, 0.0], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.02]],
-    "down_quantiles": [[0.0, 0.0, -0.01], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.05]],
-}
 MEANS = {"law": "cdf-table", "g": [0.0, 0.4, 1.0], "up": [0.04, 0.02, 0.01], "down": [0.01, 0.02, 0.03]}
 
 

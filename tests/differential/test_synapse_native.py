@@ -26,7 +26,7 @@ from hwtrain.rules.speculative import Speculative
 from hwtrain.substrates.base import Options, Trial, substrate_of
 from hwtrain.substrates.crossbar import CrossbarArray
 from hwtrain.training.engine import engine_of
-from tests.helpers import synapse_card
+from tests.helpers import JUMPS, synapse_card
 from tests.programs import bound_on
 
 STEPS = 40
@@ -68,11 +68,7 @@ WALKED = {
         "law": "cdf-table",
         **{"g": [0.0, 0.1, 0.7, 1.0], "up": [0.05, 0.03, 0.02, 0.01], "down": [0.02, 0.01, 0.04, 0.03]},
     },
-}
-WALKED["drawn-table"] = {
-    **{"law": "cdf-table", "g": [0.0, 0.3, 1.0], "p": [0.1, 0.25, 0.5, 1.0]},
-    "up_quantiles": [[-0.01, 0.0, 0.0], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.02]],
-    "down_quantiles": [[0.0, 0.0, -0.01], [0.01, 0.005, 0.001], [0.02, 0.02, 0.01], [0.05, 0.03, 0.05]],
+    "drawn-table": JUMPS,
 }
 WALKS_NOW = [
     ("drawn-table", "add", "alternating-pair"),

@@ -34,7 +34,7 @@ FIRST = 2  # of the walked laws in C: after linear and affine
 
 @cache
 def library() -> ctypes.CDLL:
-    return build(SOURCE, (shipped("devices") / "synapse" / "src",), O1)
+    return build(SOURCE, (shipped("fpga") / "include", shipped("devices") / "synapse" / "src"), O1)
 
 
 def in_c(law: Stepwise, number: int, way: Any, travel: float, n: int, kind: str) -> tuple[float, float]:

@@ -257,7 +257,7 @@ class Table(Stepwise):
             self._tensors[place] = [
                 (travel.new_tensor(at), travel.new_tensor(steps) / steps[0]) for at, steps in self._rows
             ]
-        up, down = (_between(travel.contiguous(), *row) for row in self._tensors[place])
+        up, down = (_between(travel, *row) for row in self._tensors[place])
         return up.where(bend < 0.5, down)
 
     def terms(self, direction: Literal["up", "down"]) -> list[float]:
@@ -267,13 +267,18 @@ class Table(Stepwise):
         return [*at, *at[-1:] * short, *(step / steps[0] for step in [*steps, *steps[-1:] * short])]
 
 
+def places(x: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """(point on the right, share of the way to it from the one on its left), within the points."""
+    import torch  # not above: reading a card takes no torch
+
+    x = x.clamp(at[0], at[-1]).contiguous()
+    right = torch.searchsorted(at, x).clamp(1, len(at) - 1)
+    return right, (x - at[right - 1]) / (at[right] - at[right - 1]).clamp(min=1e-300)
+
+
 def _between(x: Tensor, at: Tensor, y: Tensor) -> Tensor:
     """Linear interpolation of y(at), flat outside."""
-    import torch
-
-    x = x.clamp(at[0], at[-1])
-    right = torch.searchsorted(at, x).clamp(1, len(at) - 1)
-    share = (x - at[right - 1]) / (at[right] - at[right - 1]).clamp(min=1e-300)
+    right, share = places(x, at)
     return y[right - 1] + share * (y[right] - y[right - 1])
 
 

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from hwtrain.cards import key
 from hwtrain.strict_toml import Strict
-from hwtrain.synapse.laws.base import Branch, Table
+from hwtrain.synapse.laws.base import Branch, Table, places
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -162,10 +162,10 @@ class CdfTable(Table):
                 ],
             )
         p, both = self._quantiles[place]
-        above, part = _between(u, p)
+        above, part = places(u, p)
         found = []
         for at, rows in both:
-            right, share = _between(travel, at)
+            right, share = places(travel, at)
             low, high = (
                 rows[k, right - 1] + share * (rows[k, right] - rows[k, right - 1]) for k in (above - 1, above)
             )
@@ -185,12 +185,3 @@ def _mean(p: list[float], steps: tuple[float, ...], *, square: bool = False) -> 
     for (low, high), (a, b) in zip(pairwise(p), pairwise(steps), strict=True):
         total += (high - low) * ((a * a + a * b + b * b) / 3 if square else (a + b) / 2)
     return total
-
-
-def _between(x: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """(point on the right, share of the way to it from the one on the left), within the points."""
-    import torch  # not above: reading a card takes no torch
-
-    x = x.clamp(at[0], at[-1])
-    right = torch.searchsorted(at, x.contiguous()).clamp(1, len(at) - 1)
-    return right, (x - at[right - 1]) / (at[right] - at[right - 1])
