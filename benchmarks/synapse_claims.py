@@ -17,7 +17,7 @@ settings of the other one. The shallow control trains the readout alone, in soft
 stands the same comparison at one rate for all, software's own, where no method may retreat to steps so small
 that its hidden layer stays as it was.
 
-``--rates`` alone shows the second claim by the rate, one for all and untuned, on validation: what tuning hides.
+``--rates`` alone shows the second claim by the rate, one for all and untuned, on validation.
 
 The grid had fewer points, and the full size the settings of the small one, until first results had been seen
 on test; most of the best had stood at the edge of the grid on validation.

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
 from hwtrain.kernels.base import kernel
+from hwtrain.kernels.xbar import BL_MAX
 
-MOST = 31
-"""Most pulses that a buffer sends at once: aihwkit's default length of a train."""
 FLIPS = 0.1
 """Probability of a flip after a transfer: aihwkit's default ``in_chop_prob``."""
 PERIOD = round(1 / FLIPS)
@@ -97,6 +96,6 @@ def _last(turn: Tensor, h: Tensor) -> int:
 
 def _whole(row: Tensor, v: Tensor, step: float) -> Tensor:
     row += v / step
-    n = row.trunc().clamp(-MOST, MOST)
+    n = row.trunc().clamp(-BL_MAX, BL_MAX)
     row -= n
     return n

@@ -14,6 +14,8 @@ from hwtrain.kernels.base import kernel
 
 COUNTS = ("pulses_up", "pulses_down", "clipped", "resets", "slots", "randoms", "refreshing")
 """What ``counts`` holds, in the order of the enum in C."""
+BL_MAX = 31
+"""Most pulses of a stochastic train, or out of a digital buffer: aihwkit's default length of a train."""
 THREADS = 16
 """The most that a kernel may have; its scratch and its counts are made for so many."""
 KNOWN = {

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _CONVERTED = "converted", "converted_t"
 _SCRATCH, _SCRATCH_T = ("drive", "current", "power"), ("drive_t", "current_t", "power_t")
 """Of reads and of transposed reads in C: what converters counted, and their scratch."""
-_TRAIN, _FINE = 31, 2e-7
-"""The longest train of an update, and what a conductance may be off by after any, as a share of the range."""
+_FINE = 2e-7
+"""What a conductance may be off by after any train, as a share of the range."""
 _ENDLESS = "rounded-pulse", "mixed-precision"
 """Updates whose trains have no limit."""
 _PAIRS = 256
@@ -254,7 +254,7 @@ class ForC:
         """
         array, cells = self.array, self.array.cells
         sigma, kind = array._card.variation.c2c_rel_step, array._card.variation.c2c_kind
-        longest, ways = _TRAIN, (cells.up, cells.down)
+        longest, ways = xbar.BL_MAX, (cells.up, cells.down)
         if self.walked or any(way.bend.ndim for way in ways) or (sigma > 0 and kind == "add"):
             return kind
         if self.endless or isinstance(array.cell, UnidirectionalLtp):

@@ -13,9 +13,6 @@ from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
 
-BL_MAX = 31
-"""Most pulses of one update on one weight: aihwkit's default length of a train."""
-
 
 @dataclass(frozen=True)
 class Pulses:

@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hwtrain.arith.threefry import Stream
-from hwtrain.synapse.updates.base import BL_MAX, Pulses, Update, Write
+from hwtrain.kernels.xbar import BL_MAX
+from hwtrain.synapse.updates.base import Pulses, Update, Write
 
 
 class StochasticPulse(Update):

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hwtrain.kernels.xbar import BL_MAX
 from hwtrain.synapse.updates._digital import Digital
-from hwtrain.synapse.updates.base import BL_MAX, Pulses, Site, Write, counted
+from hwtrain.synapse.updates.base import Pulses, Site, Write, counted
 
 ROUNDS = 5
 
